@@ -1,0 +1,3 @@
+//! Files of named tensors, in and out.
+
+pub mod safetensors;

@@ -1,0 +1,133 @@
+//! The command line: one file per command, glue and no mathematics.
+//!
+//! Exit codes: 0 done, 1 a check did not hold, 2 usage or bad input. Results go
+//! to standard output, progress and messages to standard error.
+
+mod doctor;
+mod eval;
+mod predict;
+mod train;
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::lstm::Engine;
+use crate::model::Model;
+use crate::report::{Mode, Progress};
+use crate::runtime::{self, DeviceChoice};
+
+/// LSTMs on libtorch: train, evaluate and use text classifiers, with no Python.
+#[derive(Debug, Parser)]
+#[command(version = VERSION, max_term_width = 90)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Threads of libtorch's operations [default: one per core]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("CELLWAY_COMMIT"),
+    ", libtorch ",
+    env!("CELLWAY_LIBTORCH"),
+    ")"
+);
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What libtorch, CUDA and cuDNN are linked and found, and what to do
+    Doctor(doctor::Doctor),
+    /// Train a classifier as a configuration file says
+    Train(train::Train),
+    /// Measure a model on labelled texts
+    Eval(eval::Eval),
+    /// Label texts
+    Predict(predict::Predict),
+}
+
+impl Cli {
+    /// Runs the command; gives the exit code.
+    pub fn run(self) -> Result<u8> {
+        if let Some(threads) = self.threads {
+            runtime::set_threads(threads)?;
+        }
+        let progress = Progress::new(if self.quiet { Mode::Quiet } else { Mode::Auto });
+        match self.command {
+            Command::Doctor(command) => command.run(),
+            Command::Train(command) => command.run(&progress),
+            Command::Eval(command) => command.run(),
+            Command::Predict(command) => command.run(&progress),
+        }
+        .map(|()| 0)
+    }
+}
+
+/// Where to compute.
+#[derive(Debug, Args)]
+struct DeviceArg {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: DeviceChoice,
+}
+
+/// Who computes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EngineArg {
+    /// The hand-written cell, step by step
+    Plain,
+    /// libtorch's LSTM: oneDNN or cuDNN
+    Fused,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(engine: EngineArg) -> Engine {
+        match engine {
+            EngineArg::Plain => Engine::Plain,
+            EngineArg::Fused => Engine::Fused,
+        }
+    }
+}
+
+/// A model directory, on the device that was asked for.
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// Model directory: config.json, model.safetensors, tokenizer.json
+    model: std::path::PathBuf,
+
+    #[command(flatten)]
+    device: DeviceArg,
+
+    /// Who computes
+    #[arg(long, default_value = "fused")]
+    engine: EngineArg,
+}
+
+impl ModelArgs {
+    fn load(&self) -> Result<Model> {
+        let device = self.device.device.resolve()?;
+        let mut model = Model::load(&self.model)?;
+        model.to_device(device);
+        Ok(model)
+    }
+}
+
+/// Writes a line to standard output.
+fn say(text: impl std::fmt::Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+/// Writes a value as JSON to standard output.
+fn say_json(value: &impl serde::Serialize) -> Result<()> {
+    say(serde_json::to_string_pretty(value)?)
+}

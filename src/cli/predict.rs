@@ -1,0 +1,255 @@
+//! `cellway predict`: texts in, labels with probabilities out, in their order.
+//! Streams, so that a file may be larger than memory.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::ModelArgs;
+use crate::data::{Row, TextReader};
+use crate::error::Error;
+use crate::files::AtomicFile;
+use crate::model::{Prediction, Predictor};
+use crate::report::Progress;
+
+/// Texts that are batched by length together. More would find still better
+/// neighbours, but hold more in memory.
+const CHUNK: usize = 8192;
+
+/// The arguments of `cellway predict`.
+#[derive(Debug, Args)]
+pub(super) struct Predict {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Texts; without any, and without --input, standard input line by line
+    #[arg(value_name = "TEXT", conflicts_with = "input")]
+    texts: Vec<String>,
+
+    /// File of texts: .txt (one a line), .csv, .tsv, .jsonl, or - for standard input
+    #[arg(long, short, value_name = "FILE")]
+    input: Option<PathBuf>,
+
+    /// Where to write: .csv, .tsv or .jsonl [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// For csv, tsv, jsonl: the column of the text
+    #[arg(long, default_value = "text", value_name = "NAME")]
+    text_column: String,
+
+    /// Leave out rows that cannot be used, count them and go on
+    #[arg(long)]
+    skip_bad: bool,
+
+    /// A JSON object for each text on standard output
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+/// How predictions are written.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// For people: the label, its probability, the text.
+    Lines,
+    /// A JSON object for each text.
+    Jsonl,
+    /// A header line, then text, label, and a column for each label's
+    /// probability.
+    Delimited(u8),
+}
+
+impl Predict {
+    pub fn run(&self, progress: &Progress) -> Result<()> {
+        let form = self.form()?;
+        let model = self.model.load()?;
+        let predictor = Predictor {
+            engine: self.model.engine.into(),
+            ..Predictor::new(&model)
+        };
+        let labels = model.config().labels();
+        let (rows, origin) = self.rows()?;
+        match &self.output {
+            None => {
+                let mut writer = Writer::new(std::io::stdout().lock(), form, labels)?;
+                self.stream(rows, &origin, &predictor, &mut writer, progress)?;
+            }
+            Some(path) => {
+                let mut writer = Writer::new(AtomicFile::create(path)?, form, labels)?;
+                self.stream(rows, &origin, &predictor, &mut writer, progress)?;
+                writer.finish()?.commit()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn form(&self) -> Result<Form> {
+        let Some(path) = &self.output else {
+            return Ok(if self.json { Form::Jsonl } else { Form::Lines });
+        };
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("csv") => Ok(Form::Delimited(b',')),
+            Some("tsv") => Ok(Form::Delimited(b'\t')),
+            Some("jsonl") => Ok(Form::Jsonl),
+            _ => bail!(
+                "--output {}: give it a name that ends in .csv, .tsv or .jsonl",
+                path.display()
+            ),
+        }
+    }
+
+    /// The texts, and what an error calls their origin.
+    #[expect(clippy::type_complexity, reason = "named once, here")]
+    fn rows(&self) -> Result<(Box<dyn Iterator<Item = crate::error::Result<Row>>>, PathBuf)> {
+        if !self.texts.is_empty() {
+            let texts = self.texts.clone().into_iter();
+            let rows = texts.zip(1..).map(|(text, line)| Ok(Row { line, text }));
+            return Ok((Box::new(rows), PathBuf::from("arguments")));
+        }
+        let path = self.input.clone().unwrap_or_else(|| PathBuf::from("-"));
+        if path == Path::new("-") && std::io::stdin().is_terminal() {
+            eprintln!("cellway: reading texts from the terminal, one a line; end with Ctrl-D");
+        }
+        let reader = TextReader::open(&path, &self.text_column)?;
+        let origin = match path == Path::new("-") {
+            true => PathBuf::from("standard input"),
+            false => path,
+        };
+        Ok((Box::new(reader), origin))
+    }
+
+    fn stream<W: Write>(
+        &self,
+        rows: impl Iterator<Item = crate::error::Result<Row>>,
+        origin: &Path,
+        predictor: &Predictor,
+        writer: &mut Writer<W>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let from_file = self
+            .input
+            .as_deref()
+            .is_some_and(|path| path != Path::new("-"));
+        // Who types waits for an answer to each line.
+        let answer_at_once = !from_file && self.texts.is_empty() && std::io::stdin().is_terminal();
+        let size = if answer_at_once { 1 } else { CHUNK };
+        let mut stage = from_file.then(|| progress.stage("predict", 0, "texts"));
+        let mut skipped = 0;
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() {
+            let (mut texts, mut ids) = (Vec::new(), Vec::new());
+            for row in rows.by_ref().take(size) {
+                match row.and_then(|row| encode(row, origin, predictor)) {
+                    Ok((text, tokens)) => {
+                        texts.push(text);
+                        ids.push(tokens);
+                    }
+                    Err(Error::Line { .. }) if self.skip_bad => skipped += 1,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            for (text, prediction) in texts.iter().zip(predictor.predict_ids(&ids)?) {
+                writer.write(text, &prediction)?;
+            }
+            writer.flush()?;
+            if let Some(stage) = &mut stage {
+                stage.advance(texts.len() as u64);
+            }
+        }
+        if let Some(stage) = stage {
+            stage.finish();
+        }
+        if skipped > 0 {
+            eprintln!("cellway: {}: skipped {skipped} bad rows", origin.display());
+        }
+        Ok(())
+    }
+}
+
+fn encode(
+    row: Row,
+    origin: &Path,
+    predictor: &Predictor,
+) -> crate::error::Result<(String, Vec<i64>)> {
+    let tokens = predictor.model.tokenizer().encode(&row.text)?;
+    if tokens.is_empty() {
+        let message = "the text has no word to go by; --skip-bad leaves such rows out";
+        return Err(Error::line(origin, row.line, message));
+    }
+    Ok((row.text, tokens))
+}
+
+/// Writes predictions in one form.
+struct Writer<W: Write> {
+    form: Form,
+    labels: Vec<String>,
+    out: Out<W>,
+}
+
+enum Out<W: Write> {
+    Plain(W),
+    Csv(Box<csv::Writer<W>>),
+}
+
+impl<W: Write> Writer<W> {
+    fn new(out: W, form: Form, labels: Vec<String>) -> Result<Self> {
+        let out = match form {
+            Form::Lines | Form::Jsonl => Out::Plain(out),
+            Form::Delimited(delimiter) => {
+                let mut table = csv::WriterBuilder::new()
+                    .delimiter(delimiter)
+                    .from_writer(out);
+                let columns = ["text", "label"].into_iter().map(str::to_owned);
+                table.write_record(columns.chain(labels.iter().cloned()))?;
+                Out::Csv(Box::new(table))
+            }
+        };
+        Ok(Writer { form, labels, out })
+    }
+
+    fn write(&mut self, text: &str, prediction: &Prediction) -> Result<()> {
+        let label = &self.labels[prediction.class as usize];
+        match &mut self.out {
+            Out::Plain(out) if self.form == Form::Jsonl => {
+                let probabilities: Map<String, Value> = self
+                    .labels
+                    .iter()
+                    .cloned()
+                    .zip(prediction.probabilities.iter().map(|&p| json!(p)))
+                    .collect();
+                let object = json!({"text": text, "label": label, "probabilities": probabilities});
+                writeln!(out, "{object}")?;
+            }
+            Out::Plain(out) => {
+                let probability = prediction.probabilities[prediction.class as usize];
+                let width = self.labels.iter().map(|label| label.chars().count()).max();
+                let width = width.unwrap_or(0);
+                writeln!(out, "{label:<width$}  {probability:.4}  {text}")?;
+            }
+            Out::Csv(table) => {
+                let probabilities = prediction.probabilities.iter().map(f32::to_string);
+                let cells = [text.to_owned(), label.clone()].into_iter();
+                table.write_record(cells.chain(probabilities))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match &mut self.out {
+            Out::Plain(out) => out.flush()?,
+            Out::Csv(table) => table.flush()?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<W> {
+        match self.out {
+            Out::Plain(out) => Ok(out),
+            Out::Csv(table) => Ok(table.into_inner().map_err(|error| error.into_error())?),
+        }
+    }
+}

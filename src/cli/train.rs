@@ -1,0 +1,281 @@
+//! `cellway train`: a classifier from a configuration file.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::json;
+
+use super::{DeviceArg, EngineArg, say, say_json};
+use crate::model::Model;
+use crate::report::plot::{self, EpochPoint};
+use crate::report::{Progress, Stage, Table, metrics_table};
+use crate::text::UNK_ID;
+use crate::train::{
+    Config, Corpus, EpochRecord, Observer, Prepared, RunFolder, Summary, evaluate, fit, prepare,
+};
+
+/// The arguments of `cellway train`.
+#[derive(Debug, Args)]
+pub(super) struct Train {
+    /// Configuration file (TOML)
+    config: PathBuf,
+
+    /// Put a value over the file's: --set train.epochs=3 (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    #[command(flatten)]
+    device: DeviceArg,
+
+    /// Who computes [default: train.engine of the configuration]
+    #[arg(long)]
+    engine: Option<EngineArg>,
+
+    /// Folder of the run [default: runs/ and the configuration's name]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Remove an earlier run that --out holds
+    #[arg(long)]
+    overwrite: bool,
+
+    /// The summary as JSON, and nothing else, on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Train {
+    pub fn run(&self, progress: &Progress) -> Result<()> {
+        let mut config = Config::load(&self.config, &self.set)?;
+        if let Some(engine) = self.engine {
+            config.train.engine = engine.into();
+        }
+        let device = self.device.device.resolve()?;
+        let prepared = prepare(&config)?;
+        for (file, skipped) in &prepared.skipped {
+            eprintln!("cellway: {file}: {skipped}");
+        }
+        if !self.json {
+            say(configuration_table(&config)?)?;
+            say(parameter_table(&prepared.model))?;
+            say(data_table(&prepared))?;
+        }
+        let Prepared {
+            mut model,
+            train,
+            dev,
+            test,
+            made,
+            ..
+        } = prepared;
+        model.to_device(device);
+        let folder = RunFolder::create(self.folder(), &config, self.overwrite)?;
+        for (split, dataset) in &made {
+            folder.save_texts(split, dataset)?;
+        }
+        let mut watch = Watch {
+            progress,
+            stage: None,
+            metric: config.train.metric.name(),
+        };
+        let summary = fit(&config, &model, &train, &dev, &folder, &mut watch)?;
+
+        // What is reported is what is on the disk.
+        let mut best = Model::load(folder.model())?;
+        best.to_device(device);
+        let (name, corpus) = match &test {
+            Some(test) => ("test", test),
+            None => ("dev", &dev),
+        };
+        let metrics = evaluate(&best, corpus, config.train.engine)?;
+        draw_curve(&folder, &summary, config.train.metric.name())
+            .and_then(|()| {
+                let rows = metrics.confusion.rows();
+                plot::confusion_matrix(&folder.confusion(), &corpus.labels, rows)
+            })
+            .context("the model is saved, but a picture could not be drawn")?;
+        if self.json {
+            return say_json(&json!({
+                "best_epoch": summary.best_epoch,
+                "stopped_early": summary.stopped_early,
+                "epochs": summary.epochs,
+                name: metrics,
+                "model": folder.model(),
+            }));
+        }
+        let why = if summary.stopped_early {
+            " (stopped early)"
+        } else {
+            ""
+        };
+        say(format!(
+            "\nbest epoch: {} of {}{why}\n",
+            summary.best_epoch,
+            summary.epochs.len()
+        ))?;
+        say(format!("{name}: {}\n", metrics_table(&metrics)))?;
+        say(format!("model             {}", folder.model().display()))?;
+        say(format!("training curve    {}", folder.curve().display()))?;
+        say(format!(
+            "confusion matrix  {}",
+            folder.confusion().display()
+        ))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| {
+            let name = self.config.file_stem().unwrap_or_default();
+            PathBuf::from("runs").join(name)
+        })
+    }
+}
+
+fn draw_curve(folder: &RunFolder, summary: &Summary, metric: &str) -> crate::error::Result<()> {
+    let points: Vec<EpochPoint> = summary
+        .epochs
+        .iter()
+        .map(|record| EpochPoint {
+            epoch: record.epoch,
+            train_loss: record.train_loss,
+            dev_loss: record.dev.loss.unwrap_or(f64::NAN),
+            dev_score: record.dev.value(metric).unwrap_or(f64::NAN),
+        })
+        .collect();
+    plot::training_curve(
+        &folder.curve(),
+        &points,
+        &format!("dev {metric}"),
+        Some(summary.best_epoch),
+    )
+}
+
+fn configuration_table(config: &Config) -> Result<Table> {
+    let mut table = Table::new("configuration", ["key", "value"]);
+    for (key, value) in config.entries()? {
+        table.row([key, value]);
+    }
+    Ok(table)
+}
+
+fn parameter_table(model: &Model) -> Table {
+    let mut table = Table::new("\nparameters", ["module", "tensors", "numbers", "trained"]);
+    let mut rows: Vec<(String, usize, usize, usize)> = Vec::new();
+    for (name, tensor) in model.parameters() {
+        let module = name.split('.').next().unwrap_or_default();
+        if rows.last().is_none_or(|row| row.0 != module) {
+            rows.push((module.to_owned(), 0, 0, 0));
+        }
+        if let Some(row) = rows.last_mut() {
+            row.1 += 1;
+            row.2 += tensor.numel();
+            row.3 += if tensor.requires_grad() {
+                tensor.numel()
+            } else {
+                0
+            };
+        }
+    }
+    for (module, tensors, numbers, trained) in rows {
+        table.row([
+            module,
+            tensors.to_string(),
+            numbers.to_string(),
+            trained.to_string(),
+        ]);
+    }
+    table
+}
+
+fn data_table(prepared: &Prepared) -> String {
+    let labels = prepared.train.labels.iter().cloned();
+    let headers = ["split", "texts", "mean length", "longest", "unknown"].map(str::to_owned);
+    let mut table = Table::new("\ndata", headers.into_iter().chain(labels));
+    let splits = [
+        ("train", Some(&prepared.train)),
+        ("dev", Some(&prepared.dev)),
+        ("test", prepared.test.as_ref()),
+    ];
+    for (name, corpus) in splits {
+        if let Some(corpus) = corpus {
+            table.row(split_row(name, corpus));
+        }
+    }
+    let vectors = match &prepared.vectors {
+        None => "word vectors: none, all words start at random".to_owned(),
+        Some((wanted, vectors)) => format!(
+            "word vectors: {} of {} words ({:.1} %) found among {} of {} numbers",
+            vectors.ids.len(),
+            wanted,
+            100.0 * vectors.coverage(),
+            vectors.lines,
+            vectors.dimension
+        ),
+    };
+    format!("{table}\n{vectors}")
+}
+
+fn split_row(name: &str, corpus: &Corpus) -> Vec<String> {
+    let lengths = corpus.lengths();
+    let count = lengths.len();
+    let mean = lengths.iter().sum::<usize>() as f64 / count.max(1) as f64;
+    let longest = lengths.iter().max().copied().unwrap_or(0);
+    let mut row = vec![
+        name.to_owned(),
+        count.to_string(),
+        format!("{mean:.1}"),
+        longest.to_string(),
+        format!("{:.1} %", 100.0 * corpus.share_of(i64::from(UNK_ID))),
+    ];
+    row.extend((0..corpus.labels.len() as u32).map(|class| {
+        let of_it = corpus
+            .classes
+            .iter()
+            .filter(|&&other| other == class)
+            .count();
+        format!(
+            "{of_it} ({:.1} %)",
+            100.0 * of_it as f64 / count.max(1) as f64
+        )
+    }));
+    row
+}
+
+/// Shows the epochs as they pass.
+struct Watch<'a> {
+    progress: &'a Progress,
+    stage: Option<Stage>,
+    metric: &'static str,
+}
+
+impl Observer for Watch<'_> {
+    fn epoch_starts(&mut self, epoch: u64, texts: u64) {
+        self.stage = Some(
+            self.progress
+                .stage(&format!("epoch {epoch}"), texts, "texts"),
+        );
+    }
+
+    fn stepped(&mut self, texts: u64, mean_loss: f64) {
+        if let Some(stage) = &mut self.stage {
+            stage.message(format!("loss {mean_loss:.4}"));
+            stage.advance(texts);
+        }
+    }
+
+    fn epoch_ends(&mut self, record: &EpochRecord) {
+        if let Some(stage) = self.stage.take() {
+            stage.finish();
+        }
+        self.progress.line(&format!(
+            "epoch {}: train loss {:.4}, dev loss {:.4}, dev accuracy {:.4}, macro F1 {:.4}, gradient norm {:.3}{}",
+            record.epoch,
+            record.train_loss,
+            record.dev.loss.unwrap_or(f64::NAN),
+            record.dev.accuracy,
+            record.dev.macro_f1,
+            record.gradient_norm,
+            if record.best { format!("  best {}", self.metric) } else { String::new() }
+        ));
+    }
+}

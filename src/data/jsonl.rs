@@ -1,0 +1,69 @@
+//! One JSON object a line.
+
+use serde_json::{Map, Value};
+
+use super::lines::Lines;
+use super::rows::{Reason, Rows};
+use crate::error::{Error, Result};
+
+pub(super) fn read(rows: &mut Rows) -> Result<()> {
+    let file = std::fs::File::open(rows.path).map_err(Error::io(rows.path))?;
+    for line in Lines::new(std::io::BufReader::new(file), rows.path) {
+        let (number, line) = match line {
+            Ok(line) => line,
+            Err(error) => {
+                rows.refuse(Reason::NotUtf8, error)?;
+                continue;
+            }
+        };
+        let options = rows.options;
+        let row = object(&line).and_then(|object| {
+            let text = text(&object, &options.text_column)?;
+            Ok((text, label(&object, &options.label_column)?))
+        });
+        match row {
+            Ok((text, label)) => rows.add(number, &text, &label)?,
+            Err(message) => {
+                rows.refuse(Reason::Broken, Error::line(rows.path, number, message))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The object of a line, or what is wrong.
+pub(super) fn object(line: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(line) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err("is not a JSON object".into()),
+        Err(error) => Err(format!("is not a JSON object: {error}")),
+    }
+}
+
+/// The string of a key, or what is wrong.
+pub(super) fn text(object: &Map<String, Value>, key: &str) -> Result<String, String> {
+    match value(object, key)? {
+        Value::String(text) => Ok(text.clone()),
+        other => Err(format!("{key:?} is {other}, not a string")),
+    }
+}
+
+/// The label of a key, or what is wrong: a string, a whole number, or a truth
+/// value by its JSON name.
+fn label(object: &Map<String, Value>, key: &str) -> Result<String, String> {
+    match value(object, key)? {
+        Value::String(label) => Ok(label.clone()),
+        Value::Bool(label) => Ok(label.to_string()),
+        Value::Number(label) if !label.is_f64() => Ok(label.to_string()),
+        other => Err(format!(
+            "{key:?} is {other}, not a string or a whole number"
+        )),
+    }
+}
+
+fn value<'o>(object: &'o Map<String, Value>, key: &str) -> Result<&'o Value, String> {
+    object.get(key).ok_or_else(|| {
+        let keys: Vec<&str> = object.keys().map(String::as_str).collect();
+        format!("has no {key:?}; its keys are: {}", keys.join(", "))
+    })
+}

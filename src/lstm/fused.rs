@@ -1,0 +1,260 @@
+//! The fused engine: the same parameters through libtorch's own LSTM, which is
+//! oneDNN on the CPU (f32) and cuDNN on CUDA.
+//!
+//! Texts of unequal length run in one of two forms, with equal results:
+//!
+//! - **padded** (CPU): libtorch reads on over the padding, so the state has to
+//!   be kept there. An extra input column, 1 in the padding and 0 elsewhere,
+//!   drives the forget gate to exactly 1 and the input gate to exactly 0: `c`
+//!   passes unchanged, to the bit, and so does its gradient. The last `h` is
+//!   picked from the output at each text's end. A backward direction reads each
+//!   text reversed within its own length.
+//! - **packed** (CUDA): `pack_padded_sequence`, for which cuDNN has kernels. On
+//!   the CPU it goes without oneDNN, and its backward is quadratic in `T`.
+
+use tch::{Device, Kind, Tensor};
+
+use super::params::{CellParams, FORGET_GATE, GATES, INPUT_GATE};
+use super::{Lstm, Ragged, State};
+
+/// What drives a gate to saturation: sigmoid(±30000) is 1 or 0 in every dtype,
+/// and 30000 is finite in f16.
+const SATURATE: f64 = 30_000.0;
+
+/// Applied to the input of the layer with this number (from 1 on).
+pub(crate) type Dropout<'a> = &'a dyn Fn(i64, &Tensor) -> Tensor;
+
+/// `input` `[T, B, I]`, with zeros in the padding; gives `[T, B, D*P]`, zero in
+/// the padding, and the final state.
+pub(crate) fn run(
+    lstm: &Lstm,
+    input: &Tensor,
+    ragged: Option<&Ragged>,
+    start: &State,
+    dropout: Option<Dropout>,
+) -> (Tensor, State) {
+    match ragged {
+        None => layers(
+            lstm,
+            input.shallow_clone(),
+            start,
+            dropout,
+            |x, start, params, call| {
+                let (output, h, c) = x.lstm(
+                    &[&start.h, &start.c],
+                    params,
+                    lstm.config.bias,
+                    call,
+                    0.0,
+                    true,
+                    lstm.config.bidirectional,
+                    false,
+                );
+                (output, State { h, c })
+            },
+        ),
+        Some(ragged) if input.device() == Device::Cpu => {
+            padded(lstm, input, ragged, start, dropout)
+        }
+        Some(ragged) => packed(lstm, input, ragged, start, dropout),
+    }
+}
+
+/// Calls `run(input, start, parameters, layer count)` once for all layers, or
+/// with dropout between them once for each: the masks are ours.
+///
+/// `train` is always true in the calls: with a dropout of 0 it changes no
+/// number, and cuDNN has a backward only then.
+fn layers(
+    lstm: &Lstm,
+    mut x: Tensor,
+    start: &State,
+    dropout: Option<Dropout>,
+    run: impl Fn(&Tensor, &State, &[&Tensor], i64) -> (Tensor, State),
+) -> (Tensor, State) {
+    let Some(dropout) = dropout else {
+        let params: Vec<&Tensor> = lstm
+            .layers
+            .iter()
+            .flatten()
+            .flat_map(CellParams::tensors)
+            .collect();
+        return run(&x, start, &params, lstm.config.num_layers);
+    };
+    let directions = lstm.config.directions();
+    let mut ends = Vec::new();
+    for (layer, cells) in lstm.layers.iter().enumerate() {
+        let layer = layer as i64;
+        if layer > 0 {
+            x = dropout(layer, &x);
+        }
+        let rows = |all: &Tensor| all.narrow(0, layer * directions, directions);
+        let start = State {
+            h: rows(&start.h),
+            c: rows(&start.c),
+        };
+        let params: Vec<&Tensor> = cells.iter().flat_map(CellParams::tensors).collect();
+        let (output, end) = run(&x, &start, &params, 1);
+        x = output;
+        ends.push(end);
+    }
+    (x, State::cat(&ends))
+}
+
+/// Packed: sorted by length, the longest first, without padding.
+pub(super) fn packed(
+    lstm: &Lstm,
+    input: &Tensor,
+    ragged: &Ragged,
+    start: &State,
+    dropout: Option<Dropout>,
+) -> (Tensor, State) {
+    let device = input.device();
+    let mut order: Vec<i64> = (0..ragged.lengths.len() as i64).collect();
+    order.sort_by_key(|&text| -ragged.lengths[text as usize]);
+    let mut back = vec![0i64; order.len()];
+    for (place, &text) in order.iter().enumerate() {
+        back[text as usize] = place as i64;
+    }
+    // libtorch refuses length 0: those texts read one step, undone below.
+    let sorted: Vec<i64> = order
+        .iter()
+        .map(|&text| ragged.lengths[text as usize].max(1))
+        .collect();
+    let order = Tensor::from_slice(&order).to_device(device);
+    let back = Tensor::from_slice(&back).to_device(device);
+
+    let (data, batch_sizes) = input
+        .index_select(1, &order)
+        .internal_pack_padded_sequence(&Tensor::from_slice(&sorted), false);
+    let sorted_start = State {
+        h: start.h.index_select(1, &order),
+        c: start.c.index_select(1, &order),
+    };
+    let (data, end) = layers(
+        lstm,
+        data,
+        &sorted_start,
+        dropout,
+        |x, start, params, count| {
+            let (output, h, c) = Tensor::lstm_data(
+                x,
+                &batch_sizes,
+                &[&start.h, &start.c],
+                params,
+                lstm.config.bias,
+                count,
+                0.0,
+                true,
+                lstm.config.bidirectional,
+            );
+            (output, State { h, c })
+        },
+    );
+    let (output, _) =
+        Tensor::internal_pad_packed_sequence(&data, &batch_sizes, false, 0.0, input.size()[0]);
+    let output = output.index_select(1, &back);
+
+    let empty = lengths(ragged, device).eq(0).view([1, -1, 1]);
+    let state = State {
+        h: start.h.where_self(&empty, &end.h.index_select(1, &back)),
+        c: start.c.where_self(&empty, &end.c.index_select(1, &back)),
+    };
+    (output.masked_fill(&ragged.padding, 0.0), state)
+}
+
+/// Padded: each layer and direction is a call of its own, see above.
+fn padded(
+    lstm: &Lstm,
+    input: &Tensor,
+    ragged: &Ragged,
+    start: &State,
+    dropout: Option<Dropout>,
+) -> (Tensor, State) {
+    let (time, batch) = (input.size()[0], input.size()[1]);
+    let lengths = lengths(ragged, input.device());
+    let reversed = lstm.config.bidirectional.then(|| reversal(&lengths, time));
+    let last = (&lengths - 1).clamp_min(0).view([1, -1, 1]);
+    let empty = lengths.eq(0).unsqueeze(-1); // [B, 1]
+    let column = ragged.padding.to_kind(input.kind()); // [T, B, 1]
+
+    let mut x = input.shallow_clone();
+    let mut ends = Vec::new();
+    for (layer, cells) in lstm.layers.iter().enumerate() {
+        let layer = layer as i64;
+        if let Some(dropout) = dropout.filter(|_| layer > 0) {
+            x = dropout(layer, &x);
+        }
+        let mut outputs = Vec::new();
+        for (direction, params) in cells.iter().enumerate() {
+            let row = layer * lstm.config.directions() + direction as i64;
+            let (h, c) = (start.h.get(row), start.c.get(row));
+            let reversed = reversed.as_ref().filter(|_| direction == 1);
+            let read = match reversed {
+                Some(order) => pick(&x, order),
+                None => x.shallow_clone(),
+            };
+            let mut tensors = params.tensors();
+            let w_ih = with_column(params, lstm.config.hidden_size);
+            tensors[0] = &w_ih;
+            let (output, _, c_end) = Tensor::cat(&[&read, &column], -1).lstm(
+                &[&h.unsqueeze(0), &c.unsqueeze(0)],
+                &tensors,
+                lstm.config.bias,
+                1,
+                0.0,
+                true,
+                false,
+                false,
+            );
+            let width = output.size()[2];
+            let h_end = output
+                .gather(0, &last.expand([1, batch, width], false), false)
+                .squeeze_dim(0);
+            ends.push(State {
+                h: h.where_self(&empty, &h_end).unsqueeze(0),
+                c: c.where_self(&empty, &c_end.squeeze_dim(0)).unsqueeze(0),
+            });
+            let output = output.masked_fill(&ragged.padding, 0.0);
+            outputs.push(match reversed {
+                Some(order) => pick(&output, order),
+                None => output,
+            });
+        }
+        x = Tensor::cat(&outputs, -1);
+    }
+    (x, State::cat(&ends))
+}
+
+fn lengths(ragged: &Ragged, device: Device) -> Tensor {
+    Tensor::from_slice(&ragged.lengths).to_device(device)
+}
+
+/// `W_ih` `[4H, I + 1]`: the last column holds the state where it meets a 1.
+fn with_column(params: &CellParams, hidden: i64) -> Tensor {
+    let column = Tensor::zeros(
+        [GATES * hidden, 1],
+        (params.w_ih.kind(), params.w_ih.device()),
+    );
+    let _ = column
+        .narrow(0, INPUT_GATE * hidden, hidden)
+        .fill_(-SATURATE);
+    let _ = column
+        .narrow(0, FORGET_GATE * hidden, hidden)
+        .fill_(SATURATE);
+    Tensor::cat(&[&params.w_ih, &column], 1)
+}
+
+/// For each text the steps `[T, B]` in reversed order within its length; the
+/// padding stays where it is. Its own inverse.
+fn reversal(lengths: &Tensor, time: i64) -> Tensor {
+    let steps = Tensor::arange(time, (Kind::Int64, lengths.device())).unsqueeze(1);
+    let lengths = lengths.unsqueeze(0);
+    let mirrored = &lengths - 1 - &steps;
+    steps.where_self(&mirrored.lt(0), &mirrored)
+}
+
+/// `x` `[T, B, F]` with the step `order[t, b]` of text `b` at `t`.
+fn pick(x: &Tensor, order: &Tensor) -> Tensor {
+    x.gather(0, &order.unsqueeze(-1).expand_as(x), false)
+}

@@ -1,0 +1,501 @@
+//! The heart: LSTMs over batches of ragged sequences. Knows tensors, nothing of
+//! text or files.
+//!
+//! Shape letters, here and below: `B` batch, `T` time, `I` input size, `H`
+//! hidden size, `L` layers, `D` directions (1 or 2), `P` the size that a
+//! direction puts out: `proj_size` with a projection, else `H`.
+//!
+//! The same parameters run through any [`Engine`]; the plain one is the cell's
+//! equations and nothing else, and the others are tested to equal it.
+
+pub mod cell;
+mod fused;
+pub mod params;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use tch::{Device, Kind, Tensor};
+
+pub use self::params::{BiasInit, CellParams, Init};
+pub use self::plain::Trace;
+use crate::error::{Error, Result};
+use crate::random::Stream;
+
+/// The architecture, with the meanings and defaults of `torch.nn.LSTM`; only
+/// `batch_first` is true by default here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LstmConfig {
+    /// `I`.
+    pub input_size: i64,
+    /// `H`.
+    pub hidden_size: i64,
+    /// `L`: layers stacked on each other.
+    pub num_layers: i64,
+    /// Whether the gates have biases.
+    pub bias: bool,
+    /// `[B, T, I]` in and `[B, T, D*P]` out if true, else `[T, B, I]` and
+    /// `[T, B, D*P]`. The states are `[L*D, B, ...]` either way.
+    pub batch_first: bool,
+    /// Dropout on the output of each layer but the last, in training.
+    pub dropout: f64,
+    /// Whether each layer also reads backwards.
+    pub bidirectional: bool,
+    /// The size of the projection of the hidden state; 0 for none.
+    pub proj_size: i64,
+}
+
+impl LstmConfig {
+    /// One layer, one direction, biases, batch first, no dropout, no projection.
+    pub fn new(input_size: i64, hidden_size: i64) -> Self {
+        LstmConfig {
+            input_size,
+            hidden_size,
+            num_layers: 1,
+            bias: true,
+            batch_first: true,
+            dropout: 0.0,
+            bidirectional: false,
+            proj_size: 0,
+        }
+    }
+
+    /// `D`.
+    pub fn directions(&self) -> i64 {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// `P`: what one direction puts out at each step.
+    pub fn output_size(&self) -> i64 {
+        match self.proj_size {
+            0 => self.hidden_size,
+            size => size,
+        }
+    }
+
+    /// What a layer reads at each step: `I`, or `D*P` above layer 0.
+    pub fn layer_input_size(&self, layer: i64) -> i64 {
+        match layer {
+            0 => self.input_size,
+            _ => self.directions() * self.output_size(),
+        }
+    }
+
+    /// Says which setting is impossible.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [
+            ("input_size", self.input_size),
+            ("hidden_size", self.hidden_size),
+            ("num_layers", self.num_layers),
+        ];
+        for (key, size) in sizes {
+            if size < 1 {
+                return Err(Error::config(key, format!("must be 1 or more, not {size}")));
+            }
+        }
+        if self.proj_size < 0 || self.proj_size >= self.hidden_size {
+            return Err(Error::config(
+                "proj_size",
+                format!(
+                    "must be 0 (no projection) or less than hidden_size {}, not {}",
+                    self.hidden_size, self.proj_size
+                ),
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::config(
+                "dropout",
+                format!("must be in [0, 1), not {}", self.dropout),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Who computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The hand-written cell, step by step: clear, and open to inspection.
+    Plain,
+    /// libtorch's LSTM: oneDNN on the CPU, cuDNN on CUDA.
+    #[default]
+    Fused,
+}
+
+/// Evaluation or training, said per call.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Mode {
+    /// No dropout.
+    #[default]
+    Eval,
+    /// Dropout, its masks hashed from this stream: give each step its own.
+    Train(Stream),
+}
+
+impl Mode {
+    /// `x` with dropout in training: each element zero with `probability`, else
+    /// divided by `1 - probability`. The mask is a pure function of the stream
+    /// and `place`, the same on every device.
+    pub fn dropout(&self, place: &str, probability: f64, x: &Tensor) -> Tensor {
+        match self {
+            Mode::Train(stream) if probability > 0.0 => {
+                let stream = Stream::new(stream.seed(), place);
+                let kept = 1.0 / (1.0 - probability);
+                let mask: Vec<f32> = (0..x.numel() as u64)
+                    .map(|k| f32::from(stream.uniform(k) >= probability))
+                    .collect();
+                let mask = Tensor::from_slice(&mask).view(&x.size()[..]);
+                x * mask.to_device(x.device()).to_kind(x.kind()) * kept
+            }
+            _ => x.shallow_clone(),
+        }
+    }
+}
+
+/// The recurrent state of all layers and directions, `layer * D + direction`
+/// first.
+#[derive(Debug)]
+pub struct State {
+    /// Hidden state `[L*D, B, P]`.
+    pub h: Tensor,
+    /// Cell state `[L*D, B, H]`.
+    pub c: Tensor,
+}
+
+impl State {
+    /// One above the other.
+    fn cat(states: &[State]) -> State {
+        let all = |pick: fn(&State) -> &Tensor| {
+            let tensors: Vec<&Tensor> = states.iter().map(pick).collect();
+            Tensor::cat(&tensors, 0)
+        };
+        State {
+            h: all(|state| &state.h),
+            c: all(|state| &state.c),
+        }
+    }
+
+    /// The same tensors, shared.
+    pub fn shallow_clone(&self) -> State {
+        State {
+            h: self.h.shallow_clone(),
+            c: self.c.shallow_clone(),
+        }
+    }
+}
+
+/// How to run: everything has a default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// The length of each text, 0 to `T`; `None`: all are `T`. What stands
+    /// behind a text's length never has an influence. A text of length 0 keeps
+    /// its initial state.
+    pub lengths: Option<&'a [i64]>,
+    /// The initial state; `None`: zeros.
+    pub state: Option<&'a State>,
+    /// Who computes.
+    pub engine: Engine,
+    /// Evaluation or training.
+    pub mode: Mode,
+}
+
+/// What an LSTM puts out.
+#[derive(Debug)]
+pub struct Output {
+    /// `[B, T, D*P]` (time first if the LSTM is), zero in the padding.
+    pub output: Tensor,
+    /// The state after each text's last step; for the backward direction, after
+    /// its first.
+    pub state: State,
+}
+
+/// The lengths of a batch that has padding, as the engines need them.
+pub(crate) struct Ragged {
+    pub lengths: Vec<i64>,
+    /// `[T, B, 1]`, true behind the end of a text.
+    pub padding: Tensor,
+}
+
+impl Ragged {
+    fn new(lengths: &[i64], time: i64, device: Device) -> Self {
+        let ends = Tensor::from_slice(lengths).to_device(device);
+        let steps = Tensor::arange(time, (Kind::Int64, device));
+        let padding = steps.unsqueeze(1).ge_tensor(&ends.unsqueeze(0));
+        Ragged {
+            lengths: lengths.to_vec(),
+            padding: padding.unsqueeze(-1),
+        }
+    }
+}
+
+/// An LSTM: an architecture and its parameters.
+#[derive(Debug)]
+pub struct Lstm {
+    config: LstmConfig,
+    /// `layers[layer][direction]`.
+    layers: Vec<Vec<CellParams>>,
+}
+
+impl Lstm {
+    /// New f32 parameters on the CPU, made by `init` from the seed.
+    pub fn new(config: LstmConfig, init: Init, stream: Stream) -> Result<Self> {
+        config.validate()?;
+        let mut lstm = Self::build(config, |config, layer, reverse| {
+            init.cell(config, layer, reverse, stream)
+        })?;
+        lstm.map(|tensor| tensor.to_kind(Kind::Float).set_requires_grad(true));
+        Ok(lstm)
+    }
+
+    /// With parameters that `get` gives for a PyTorch name such as
+    /// `weight_ih_l0_reverse`. Errors if one has a wrong shape.
+    pub fn from_tensors(
+        config: LstmConfig,
+        mut get: impl FnMut(&str) -> Result<Tensor>,
+    ) -> Result<Self> {
+        config.validate()?;
+        Self::build(config, |config, layer, reverse| {
+            CellParams::collect(config, layer, reverse, |name, shape| {
+                let tensor = get(name)?;
+                expect_shape(name, &tensor, shape)?;
+                Ok(tensor)
+            })
+        })
+    }
+
+    fn build(
+        config: LstmConfig,
+        mut cell: impl FnMut(&LstmConfig, i64, bool) -> Result<CellParams>,
+    ) -> Result<Self> {
+        let layers = (0..config.num_layers)
+            .map(|layer| {
+                (0..config.directions())
+                    .map(|direction| cell(&config, layer, direction == 1))
+                    .collect()
+            })
+            .collect::<Result<_>>()?;
+        Ok(Lstm { config, layers })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &LstmConfig {
+        &self.config
+    }
+
+    /// Every parameter with its PyTorch name, in PyTorch's order.
+    pub fn parameters(&self) -> Vec<(String, &Tensor)> {
+        let mut parameters = Vec::new();
+        for (layer, directions) in self.layers.iter().enumerate() {
+            for (direction, params) in directions.iter().enumerate() {
+                parameters.extend(params.named(layer as i64, direction == 1));
+            }
+        }
+        parameters
+    }
+
+    /// Replaces each parameter: a move to a device, a cast.
+    pub fn map(&mut self, change: impl Fn(&Tensor) -> Tensor) {
+        for params in self.layers.iter_mut().flatten() {
+            params.w_ih = change(&params.w_ih);
+            params.w_hh = change(&params.w_hh);
+            for tensor in [&mut params.b_ih, &mut params.b_hh, &mut params.w_hr] {
+                *tensor = tensor.as_ref().map(&change);
+            }
+        }
+    }
+
+    /// A state of zeros for a batch of this size, like `input` in dtype and
+    /// device.
+    pub fn zero_state(&self, batch: i64, input: &Tensor) -> State {
+        let options = (input.kind(), input.device());
+        let rows = self.config.num_layers * self.config.directions();
+        State {
+            h: Tensor::zeros([rows, batch, self.config.output_size()], options),
+            c: Tensor::zeros([rows, batch, self.config.hidden_size], options),
+        }
+    }
+
+    /// Reads `input` `[B, T, I]` (`[T, B, I]` unless batch first).
+    ///
+    /// Errors if a shape, dtype or length does not fit.
+    pub fn forward(&self, input: &Tensor, call: &Call) -> Result<Output> {
+        let prepared = self.prepare(input, call)?;
+        let Prepared {
+            input,
+            ragged,
+            start,
+        } = &prepared;
+        let dropout = |layer: i64, x: &Tensor| {
+            let place = format!("lstm layer {layer}");
+            call.mode.dropout(&place, self.config.dropout, x)
+        };
+        let (output, state) = if input.size()[0] == 0 {
+            let width = self.config.directions() * self.config.output_size();
+            let shape = [0, input.size()[1], width];
+            let nothing = Tensor::zeros(shape, (input.kind(), input.device()));
+            (nothing, start.shallow_clone())
+        } else {
+            match call.engine {
+                Engine::Plain => {
+                    let run = plain::run(self, input, ragged.as_ref(), start, dropout);
+                    (run.output, run.state)
+                }
+                Engine::Fused => {
+                    let active = matches!(call.mode, Mode::Train(_)) && self.config.dropout > 0.0;
+                    let dropout = active.then_some(&dropout as fused::Dropout);
+                    fused::run(self, input, ragged.as_ref(), start, dropout)
+                }
+            }
+        };
+        Ok(Output {
+            output: self.caller_layout(output),
+            state,
+        })
+    }
+
+    /// As [`forward`](Self::forward) through the plain engine, with every gate
+    /// and state of every step: one [`Trace`] for each layer and direction,
+    /// `layer * D + direction`.
+    pub fn trace(&self, input: &Tensor, call: &Call) -> Result<(Output, Vec<Trace>)> {
+        let Prepared {
+            input,
+            ragged,
+            start,
+        } = self.prepare(input, call)?;
+        if input.size()[0] == 0 {
+            return Err(Error::tensor(
+                "input",
+                "has no step to trace; give it one or more",
+            ));
+        }
+        let run = plain::run(self, &input, ragged.as_ref(), &start, |layer, x| {
+            let place = format!("lstm layer {layer}");
+            call.mode.dropout(&place, self.config.dropout, x)
+        });
+        let traces = run
+            .steps
+            .iter()
+            .map(|steps| Trace::of(steps, ragged.as_ref(), self.config.batch_first))
+            .collect();
+        let output = Output {
+            output: self.caller_layout(run.output),
+            state: run.state,
+        };
+        Ok((output, traces))
+    }
+
+    fn caller_layout(&self, time_first: Tensor) -> Tensor {
+        match self.config.batch_first {
+            true => time_first.transpose(0, 1),
+            false => time_first,
+        }
+    }
+
+    /// Checks everything that a caller can get wrong, so that the engines need
+    /// not, and brings it into one form: time first, zeros in the padding.
+    fn prepare(&self, input: &Tensor, call: &Call) -> Result<Prepared> {
+        let size = input.size();
+        let layout = if self.config.batch_first {
+            "[B, T, I]"
+        } else {
+            "[T, B, I]"
+        };
+        if size.len() != 3 || size[2] != self.config.input_size {
+            return Err(Error::tensor(
+                "input",
+                format!(
+                    "must be {layout} with I = {}, but its shape is {size:?}",
+                    self.config.input_size
+                ),
+            ));
+        }
+        let weight = &self.layers[0][0].w_ih;
+        if (input.kind(), input.device()) != (weight.kind(), weight.device()) {
+            return Err(Error::tensor(
+                "input",
+                format!(
+                    "is {:?} on {:?}, but the parameters are {:?} on {:?}; convert one of them",
+                    input.kind(),
+                    input.device(),
+                    weight.kind(),
+                    weight.device()
+                ),
+            ));
+        }
+        // Contiguous, so that no step's product depends on the length of T.
+        let input = match self.config.batch_first {
+            true => input.transpose(0, 1).contiguous(),
+            false => input.contiguous(),
+        };
+        let (time, batch) = (input.size()[0], input.size()[1]);
+        if batch == 0 {
+            return Err(Error::tensor(
+                "input",
+                format!("{layout} has B = 0; give it a text"),
+            ));
+        }
+        let ragged = match call.lengths {
+            None => None,
+            Some(lengths) => {
+                expect_lengths(lengths, batch, time)?;
+                let ragged = lengths.iter().any(|&length| length < time);
+                ragged.then(|| Ragged::new(lengths, time, input.device()))
+            }
+        };
+        let input = match &ragged {
+            Some(ragged) => input.masked_fill(&ragged.padding, 0.0),
+            None => input,
+        };
+        let start = match call.state {
+            None => self.zero_state(batch, &input),
+            Some(state) => {
+                let rows = self.config.num_layers * self.config.directions();
+                expect_shape("h", &state.h, &[rows, batch, self.config.output_size()])?;
+                expect_shape("c", &state.c, &[rows, batch, self.config.hidden_size])?;
+                state.shallow_clone()
+            }
+        };
+        Ok(Prepared {
+            input,
+            ragged,
+            start,
+        })
+    }
+}
+
+struct Prepared {
+    /// `[T, B, I]`.
+    input: Tensor,
+    ragged: Option<Ragged>,
+    start: State,
+}
+
+fn expect_shape(name: &str, tensor: &Tensor, shape: &[i64]) -> Result<()> {
+    match tensor.size() == shape {
+        true => Ok(()),
+        false => Err(Error::tensor(
+            name,
+            format!("must have shape {shape:?}, but has {:?}", tensor.size()),
+        )),
+    }
+}
+
+fn expect_lengths(lengths: &[i64], batch: i64, time: i64) -> Result<()> {
+    if lengths.len() as i64 != batch {
+        return Err(Error::tensor(
+            "lengths",
+            format!("has {} entries for a batch of {batch}", lengths.len()),
+        ));
+    }
+    match lengths
+        .iter()
+        .position(|length| !(0..=time).contains(length))
+    {
+        None => Ok(()),
+        Some(at) => Err(Error::tensor(
+            "lengths",
+            format!("entry {at} is {}, but must be 0 to T = {time}", lengths[at]),
+        )),
+    }
+}

@@ -1,0 +1,158 @@
+//! The plain engine: [`cell::step`](super::cell::step) over time, directions
+//! and layers, and nothing else. Slow and clear: what the other engines are
+//! checked against, and what shows every gate and state of every step.
+//!
+//! Each step is a matrix product of its own, so that a text's result does not
+//! depend, bit for bit, on how long its neighbours in the batch are.
+
+use tch::Tensor;
+
+use super::cell::{self, Step};
+use super::params::CellParams;
+use super::{Lstm, Ragged, State};
+
+/// What the plain engine computes; time first.
+pub(crate) struct Run {
+    /// `[T, B, D*P]`, zero in the padding.
+    pub output: Tensor,
+    /// `[L*D, B, P]` and `[L*D, B, H]`.
+    pub state: State,
+    /// For each layer and direction (`layer * D + direction`) the step of each
+    /// point in time `t = 0..T`. In the padding: what the cell would do there.
+    pub steps: Vec<Vec<Step>>,
+}
+
+/// `input` `[T, B, I]`, with zeros in the padding.
+pub(crate) fn run(
+    lstm: &Lstm,
+    input: &Tensor,
+    ragged: Option<&Ragged>,
+    start: &State,
+    dropout: impl Fn(i64, &Tensor) -> Tensor,
+) -> Run {
+    let (mut steps, mut last_h, mut last_c) = (Vec::new(), Vec::new(), Vec::new());
+    let mut output = input.shallow_clone();
+    for (layer, directions) in lstm.layers.iter().enumerate() {
+        let layer = layer as i64;
+        if layer > 0 {
+            output = dropout(layer, &output);
+        }
+        let mut outputs = Vec::new();
+        for (direction, params) in directions.iter().enumerate() {
+            let at = layer * lstm.config.directions() + direction as i64;
+            // Copies, since a product's last bits depend on how its operands
+            // are aligned: the state of a later step is always a fresh tensor.
+            let (h, c) = (start.h.get(at).copy(), start.c.get(at).copy());
+            let reverse = direction == 1;
+            let run = run_direction(params, &output, ragged, h, c, reverse);
+            outputs.push(Tensor::stack(&run.hidden, 0));
+            last_h.push(run.h);
+            last_c.push(run.c);
+            steps.push(run.steps);
+        }
+        output = Tensor::cat(&outputs, -1);
+        if let Some(ragged) = ragged {
+            output = output.masked_fill(&ragged.padding, 0.0);
+        }
+    }
+    let state = State {
+        h: Tensor::stack(&last_h, 0),
+        c: Tensor::stack(&last_c, 0),
+    };
+    Run {
+        output,
+        state,
+        steps,
+    }
+}
+
+struct DirectionRun {
+    steps: Vec<Step>,
+    hidden: Vec<Tensor>,
+    h: Tensor,
+    c: Tensor,
+}
+
+/// One layer in one direction: `input` `[T, B, I]`, from `h` `[B, P]` and `c`
+/// `[B, H]`. Where a text has no step at `t` its state stays as it is: behind
+/// its end when reading forwards, before its end when reading backwards.
+fn run_direction(
+    params: &CellParams,
+    input: &Tensor,
+    ragged: Option<&Ragged>,
+    mut h: Tensor,
+    mut c: Tensor,
+    reverse: bool,
+) -> DirectionRun {
+    let time = input.size()[0];
+    let mut steps = Vec::new();
+    for n in 0..time {
+        let t = if reverse { time - 1 - n } else { n };
+        let step = cell::step(&input.get(t), &h, &c, params);
+        (h, c) = match ragged {
+            None => (step.h.shallow_clone(), step.c.shallow_clone()),
+            Some(ragged) => {
+                let padding = ragged.padding.get(t); // [B, 1]
+                (
+                    h.where_self(&padding, &step.h),
+                    c.where_self(&padding, &step.c),
+                )
+            }
+        };
+        steps.push(step);
+    }
+    if reverse {
+        steps.reverse();
+    }
+    let hidden = steps.iter().map(|step| step.h.shallow_clone()).collect();
+    DirectionRun {
+        steps,
+        hidden,
+        h,
+        c,
+    }
+}
+
+/// Every gate and state of every step of one layer and direction. Batch first
+/// (time first if the LSTM is), zero in the padding.
+#[derive(Debug)]
+pub struct Trace {
+    /// Input gate `[B, T, H]`.
+    pub i: Tensor,
+    /// Forget gate `[B, T, H]`.
+    pub f: Tensor,
+    /// Candidate C̃ `[B, T, H]`.
+    pub g: Tensor,
+    /// Output gate `[B, T, H]`.
+    pub o: Tensor,
+    /// Cell state after the step `[B, T, H]`.
+    pub c: Tensor,
+    /// Hidden state after the step `[B, T, P]`.
+    pub h: Tensor,
+}
+
+impl Trace {
+    pub(crate) fn of(steps: &[Step], ragged: Option<&Ragged>, batch_first: bool) -> Trace {
+        let stack = |pick: fn(&Step) -> &Tensor| {
+            let steps: Vec<&Tensor> = steps.iter().map(pick).collect();
+            let stacked = Tensor::stack(&steps, 0);
+            let stacked = match ragged {
+                Some(ragged) => stacked.masked_fill(&ragged.padding, 0.0),
+                None => stacked,
+            };
+            if batch_first {
+                stacked.transpose(0, 1)
+            } else {
+                stacked
+            }
+        };
+        Trace {
+            i: stack(|step| &step.i),
+            f: stack(|step| &step.f),
+            g: stack(|step| &step.g),
+            o: stack(|step| &step.o),
+            c: stack(|step| &step.c),
+            h: stack(|step| &step.h),
+        }
+    }
+}

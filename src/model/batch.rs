@@ -1,0 +1,46 @@
+//! Texts of unequal length as one tensor.
+
+use tch::{Device, Tensor};
+
+use super::PAD_ID;
+
+/// A padded batch of token ids.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[B, T]` i64, `T` the longest length, the id of `<pad>` behind the ends.
+    pub ids: Tensor,
+    /// The length of each text.
+    pub lengths: Vec<i64>,
+}
+
+impl Batch {
+    /// Pads and moves to `device`.
+    pub fn new<'a>(texts: impl IntoIterator<Item = &'a [i64]>, device: Device) -> Batch {
+        let texts: Vec<&[i64]> = texts.into_iter().collect();
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+        let mut ids = vec![PAD_ID; texts.len() * longest];
+        for (row, text) in texts.iter().enumerate() {
+            ids[row * longest..][..text.len()].copy_from_slice(text);
+        }
+        Batch {
+            ids: Tensor::from_slice(&ids)
+                .view([texts.len() as i64, longest as i64])
+                .to_device(device),
+            lengths: texts.iter().map(|text| text.len() as i64).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pads_at_the_end() {
+        let batch = Batch::new([&[5, 6, 7][..], &[], &[8]], Device::Cpu);
+        assert_eq!(batch.lengths, [3, 0, 1]);
+        let rows: Vec<Vec<i64>> = Vec::try_from(&batch.ids).unwrap();
+        assert_eq!(rows, [[5, 6, 7], [0, 0, 0], [8, 0, 0]]);
+        assert_eq!(Batch::new([&[][..]], Device::Cpu).ids.size(), [1, 0]);
+    }
+}

@@ -1,0 +1,137 @@
+//! `config.json`: architecture, sizes, labels.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Pooling;
+use crate::error::{Error, Result};
+use crate::lstm::LstmConfig;
+
+/// What `model_type` says in our directories.
+pub(crate) const MODEL_TYPE: &str = "cellway-lstm-classifier";
+/// The version of the directory's format that this code writes and reads.
+pub(crate) const FORMAT_VERSION: u64 = 1;
+
+/// How logits become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadKind {
+    /// One logit: the sigmoid of it is the probability of the second of two
+    /// labels.
+    Sigmoid,
+    /// A logit for each label.
+    Softmax,
+}
+
+/// The architecture of a classifier, as `config.json` has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    model_type: String,
+    format_version: u64,
+    /// `V`: rows of the embedding.
+    pub vocab_size: i64,
+    /// `E`.
+    pub embedding_size: i64,
+    /// `H`.
+    pub hidden_size: i64,
+    /// Layers of the LSTM.
+    pub num_layers: i64,
+    /// Whether it also reads backwards.
+    pub bidirectional: bool,
+    /// Size of the projection of the hidden state; 0 for none.
+    pub proj_size: i64,
+    /// Whether the gates have biases.
+    pub bias: bool,
+    /// Dropout between the layers of the LSTM, in training.
+    pub dropout: f64,
+    /// From the steps to one vector.
+    pub pooling: Pooling,
+    /// Dropout before the head, in training.
+    pub head_dropout: f64,
+    /// From logits to probabilities.
+    pub head: HeadKind,
+    /// The label of each class, by its number.
+    pub id2label: BTreeMap<u32, String>,
+}
+
+impl ModelConfig {
+    /// A classifier of `labels`, sigmoid for two of them and softmax for more,
+    /// with one layer, one direction, biases, no dropout and the last state.
+    pub fn new(vocab_size: i64, embedding_size: i64, hidden_size: i64, labels: &[String]) -> Self {
+        ModelConfig {
+            model_type: MODEL_TYPE.to_owned(),
+            format_version: FORMAT_VERSION,
+            vocab_size,
+            embedding_size,
+            hidden_size,
+            num_layers: 1,
+            bidirectional: false,
+            proj_size: 0,
+            bias: true,
+            dropout: 0.0,
+            pooling: Pooling::Last,
+            head_dropout: 0.0,
+            head: match labels.len() {
+                2 => HeadKind::Sigmoid,
+                _ => HeadKind::Softmax,
+            },
+            id2label: (0..).zip(labels.iter().cloned()).collect(),
+        }
+    }
+
+    /// The labels in the order of their numbers.
+    pub fn labels(&self) -> Vec<String> {
+        self.id2label.values().cloned().collect()
+    }
+
+    /// How many logits the head puts out.
+    pub fn logits(&self) -> i64 {
+        match self.head {
+            HeadKind::Sigmoid => 1,
+            HeadKind::Softmax => self.id2label.len() as i64,
+        }
+    }
+
+    /// The size of the vector that the head reads.
+    pub fn pooled_size(&self) -> i64 {
+        let lstm = self.lstm();
+        self.pooling.parts() * lstm.directions() * lstm.output_size()
+    }
+
+    /// The architecture of the LSTM, batch first.
+    pub fn lstm(&self) -> LstmConfig {
+        LstmConfig {
+            num_layers: self.num_layers,
+            bias: self.bias,
+            dropout: self.dropout,
+            bidirectional: self.bidirectional,
+            proj_size: self.proj_size,
+            ..LstmConfig::new(self.embedding_size, self.hidden_size)
+        }
+    }
+
+    /// Says which setting is impossible.
+    pub fn validate(&self) -> Result<()> {
+        self.lstm().validate()?;
+        if self.vocab_size < 2 {
+            let message = "must be 2 or more, for padding and unknown words";
+            return Err(Error::config("vocab_size", message));
+        }
+        if !(0.0..1.0).contains(&self.head_dropout) {
+            let message = format!("must be in [0, 1), not {}", self.head_dropout);
+            return Err(Error::config("head_dropout", message));
+        }
+        let labels = self.id2label.len();
+        if labels < 2 || (self.head == HeadKind::Sigmoid && labels != 2) {
+            let message = format!("has {labels} labels; a sigmoid head takes 2, softmax 2 or more");
+            return Err(Error::config("id2label", message));
+        }
+        if !self.id2label.keys().copied().eq(0..labels as u32) {
+            let message = "must number its labels from \"0\" without a gap";
+            return Err(Error::config("id2label", message));
+        }
+        Ok(())
+    }
+}

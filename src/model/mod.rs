@@ -1,0 +1,201 @@
+//! A text classifier: embedding -> LSTM -> pooling -> dropout -> linear.
+//!
+//! Shape letters: `B` batch, `T` time, `E` embedding size, `V` vocabulary, `C`
+//! classes, `D*P` what the LSTM puts out. Ids are `[B, T]` i64, padded at the end
+//! with anything; logits are `[B, 1]` for a sigmoid head and `[B, C]` for
+//! softmax.
+
+mod batch;
+mod config;
+mod directory;
+mod pooling;
+mod predict;
+#[cfg(test)]
+mod tests;
+
+use tch::{Device, Kind, Tensor};
+
+pub use self::batch::Batch;
+pub use self::config::{HeadKind, ModelConfig};
+pub use self::pooling::Pooling;
+pub use self::predict::{Prediction, Predictor};
+use crate::error::{Error, Result};
+use crate::lstm::params::{normal, uniform};
+use crate::lstm::{Call, Engine, Init, Lstm, Mode};
+use crate::random::Stream;
+use crate::text::{self, Tokenizer};
+
+/// The id behind the ends of texts.
+const PAD_ID: i64 = text::PAD_ID as i64;
+
+/// The names of the parameters outside of the LSTM; its own stand behind `lstm.`.
+const EMBEDDING: &str = "embedding.weight";
+const HEAD_WEIGHT: &str = "head.weight";
+const HEAD_BIAS: &str = "head.bias";
+const LSTM_PREFIX: &str = "lstm.";
+
+/// A classifier with its tokenizer: everything that a model directory holds.
+#[derive(Debug)]
+pub struct Model {
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    /// `[V, E]`.
+    embedding: Tensor,
+    lstm: Lstm,
+    /// `[1 or C, pooled size]`.
+    head_weight: Tensor,
+    /// `[1 or C]`.
+    head_bias: Tensor,
+}
+
+impl Model {
+    /// New f32 parameters on the CPU, made from the stream: the embedding is
+    /// standard normal with zeros for padding, the head uniform in ±1/√(its
+    /// inputs), both as PyTorch makes them.
+    pub fn new(
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        init: Init,
+        stream: Stream,
+    ) -> Result<Self> {
+        config.validate()?;
+        let named = |name: &str| Stream::new(stream.seed(), name);
+        let leaf = |tensor: Tensor| tensor.to_kind(Kind::Float).set_requires_grad(true);
+
+        let embedding = normal(
+            &[config.vocab_size, config.embedding_size],
+            named(EMBEDDING),
+        );
+        let _ = embedding.get(PAD_ID).zero_();
+        let bound = 1.0 / (config.pooled_size() as f64).sqrt();
+        let head = |shape: &[i64], name| leaf(uniform(shape, -bound, bound, named(name)));
+        let logits = config.logits();
+        Ok(Model {
+            embedding: leaf(embedding),
+            lstm: Lstm::new(config.lstm(), init, named(LSTM_PREFIX))?,
+            head_weight: head(&[logits, config.pooled_size()], HEAD_WEIGHT),
+            head_bias: head(&[logits], HEAD_BIAS),
+            config,
+            tokenizer,
+        })
+    }
+
+    /// The architecture and the labels.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What makes ids of texts.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The LSTM.
+    pub fn lstm(&self) -> &Lstm {
+        &self.lstm
+    }
+
+    /// The embedding `[V, E]`.
+    pub fn embedding(&self) -> &Tensor {
+        &self.embedding
+    }
+
+    /// The device of the parameters.
+    pub fn device(&self) -> Device {
+        self.embedding.device()
+    }
+
+    /// Every parameter by its name.
+    pub fn parameters(&self) -> Vec<(String, &Tensor)> {
+        let lstm = self.lstm.parameters().into_iter();
+        let mut parameters = vec![(EMBEDDING.to_owned(), &self.embedding)];
+        parameters.extend(lstm.map(|(name, tensor)| (format!("{LSTM_PREFIX}{name}"), tensor)));
+        parameters.push((HEAD_WEIGHT.to_owned(), &self.head_weight));
+        parameters.push((HEAD_BIAS.to_owned(), &self.head_bias));
+        parameters
+    }
+
+    /// Replaces rows of the embedding: `rows[n]` gets `values[n * E..]`.
+    pub fn set_embedding(&mut self, rows: &[i64], values: &[f32]) -> Result<()> {
+        let shape = [rows.len() as i64, self.config.embedding_size];
+        if shape.iter().product::<i64>() != values.len() as i64 {
+            return Err(Error::tensor(
+                EMBEDDING,
+                format!("{} values do not fill {shape:?}", values.len()),
+            ));
+        }
+        let values = Tensor::from_slice(values)
+            .view(shape)
+            .to_device(self.device());
+        let rows = Tensor::from_slice(rows).to_device(self.device());
+        let _ = tch::no_grad(|| self.embedding.index_copy_(0, &rows, &values));
+        Ok(())
+    }
+
+    /// Multiplies the whole embedding.
+    pub fn scale_embedding(&mut self, factor: f64) {
+        let _ = tch::no_grad(|| self.embedding.g_mul_scalar_(factor));
+    }
+
+    /// Leaves the embedding out of training.
+    pub fn freeze_embedding(&mut self) {
+        self.embedding = self.embedding.set_requires_grad(false);
+    }
+
+    /// Moves the parameters to a device; they stay what an optimizer can train.
+    pub fn to_device(&mut self, device: Device) {
+        let moved = |tensor: &Tensor| {
+            let trainable = tensor.requires_grad();
+            tensor
+                .detach()
+                .to_device(device)
+                .set_requires_grad(trainable)
+        };
+        self.embedding = moved(&self.embedding);
+        self.lstm.map(moved);
+        self.head_weight = moved(&self.head_weight);
+        self.head_bias = moved(&self.head_bias);
+    }
+
+    /// Logits `[B, 1]` or `[B, C]`.
+    pub fn forward(&self, batch: &Batch, engine: Engine, mode: Mode) -> Result<Tensor> {
+        let embedded = Tensor::embedding(&self.embedding, &batch.ids, PAD_ID, false, false);
+        let call = Call {
+            lengths: Some(&batch.lengths),
+            engine,
+            mode,
+            ..Call::default()
+        };
+        let read = self.lstm.forward(&embedded, &call)?;
+        let pooled = self
+            .config
+            .pooling
+            .apply(&read, &batch.lengths, self.lstm.config());
+        let pooled = mode.dropout("head", self.config.head_dropout, &pooled);
+        Ok(pooled.linear(&self.head_weight, Some(&self.head_bias)))
+    }
+
+    /// The mean loss of a batch with classes `truth` `[B]` i64: cross-entropy,
+    /// binary for a sigmoid head.
+    pub fn loss(&self, logits: &Tensor, truth: &Tensor) -> Tensor {
+        match self.config.head {
+            HeadKind::Sigmoid => {
+                let truth = truth.to_kind(logits.kind()).unsqueeze(-1);
+                let (weight, mean) = (None::<&Tensor>, tch::Reduction::Mean);
+                logits.binary_cross_entropy_with_logits(&truth, weight, None::<&Tensor>, mean)
+            }
+            HeadKind::Softmax => logits.cross_entropy_for_logits(truth),
+        }
+    }
+
+    /// Probabilities of the classes `[B, C]`.
+    pub fn probabilities(&self, logits: &Tensor) -> Tensor {
+        match self.config.head {
+            HeadKind::Sigmoid => {
+                let second = logits.sigmoid();
+                Tensor::cat(&[1.0 - &second, second], -1)
+            }
+            HeadKind::Softmax => logits.softmax(-1, logits.kind()),
+        }
+    }
+}

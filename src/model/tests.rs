@@ -1,0 +1,268 @@
+//! Round trips of the model directory, and what is refused.
+
+use std::path::Path;
+
+use tch::{Device, Kind};
+
+use super::*;
+use crate::text::Vocabulary;
+
+fn tokenizer() -> Tokenizer {
+    let words = "a good bad film movie"
+        .split(' ')
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    Tokenizer::basic_english(&Vocabulary::build([words], 1, None)).unwrap()
+}
+
+fn labels(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("class {n}")).collect()
+}
+
+fn model(change: impl Fn(&mut ModelConfig)) -> Model {
+    let tokenizer = tokenizer();
+    let mut config = ModelConfig::new(tokenizer.vocab_size() as i64, 5, 6, &labels(3));
+    change(&mut config);
+    Model::new(config, tokenizer, Init::default(), Stream::new(1, "t")).unwrap()
+}
+
+const TEXTS: [&str; 4] = ["a good film", "bad", "a bad bad movie unknown words", "!"];
+
+#[test]
+fn a_round_trip_is_equal_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, pooling) in [Pooling::Last, Pooling::Mean, Pooling::Max, Pooling::All]
+        .into_iter()
+        .enumerate()
+    {
+        let before = model(|config| {
+            config.pooling = pooling;
+            config.bidirectional = n % 2 == 0;
+            config.num_layers = 2;
+            config.proj_size = if n == 3 { 2 } else { 0 };
+            config.bias = n != 1;
+            config.dropout = 0.3;
+        });
+        let path = folder.path().join(n.to_string());
+        before.save(&path).unwrap();
+        let after = Model::load(&path).unwrap();
+        assert_eq!(after.config(), before.config());
+        for ((name, a), (other, b)) in before.parameters().iter().zip(after.parameters()) {
+            assert_eq!(name, &other);
+            assert!(a.equal(b) && b.requires_grad(), "{name}");
+        }
+        let predict = |model| Predictor::new(model).predict(&TEXTS).unwrap();
+        assert_eq!(predict(&before), predict(&after));
+        let files = |path: &Path| {
+            ["config.json", "model.safetensors", "tokenizer.json"]
+                .map(|name| std::fs::read(path.join(name)).unwrap())
+        };
+        let again = folder.path().join(format!("{n} again"));
+        after.save(&again).unwrap();
+        assert_eq!(files(&path), files(&again));
+    }
+}
+
+#[test]
+fn the_engines_agree_and_order_is_kept() {
+    let model = model(|config| config.bidirectional = true);
+    let with = |engine, limit| {
+        Predictor {
+            model: &model,
+            engine,
+            limit,
+        }
+        .predict(&TEXTS)
+        .unwrap()
+    };
+    let plain = with(Engine::Plain, crate::data::Limit::Sentences(2));
+    let fused = with(Engine::Fused, crate::data::Limit::Tokens(1000));
+    for (n, (a, b)) in plain.iter().zip(&fused).enumerate() {
+        let alone = Predictor::new(&model).predict(&TEXTS[n..=n]).unwrap();
+        for ((a, b), c) in a
+            .probabilities
+            .iter()
+            .zip(&b.probabilities)
+            .zip(&alone[0].probabilities)
+        {
+            assert!((a - b).abs() < 1e-6 && (a - c).abs() < 1e-6);
+        }
+    }
+    assert!(Predictor::new(&model).predict(&[""; 0]).unwrap().is_empty());
+}
+
+#[test]
+fn probabilities_are_of_the_head() {
+    let logits = Tensor::from_slice(&[0.0f32, 2.0]).view([2, 1]);
+    let two = model(|config| *config = ModelConfig::new(config.vocab_size, 5, 6, &labels(2)));
+    let rows: Vec<Vec<f64>> = Vec::try_from(two.probabilities(&logits)).unwrap();
+    assert_eq!(rows[0], [0.5, 0.5]);
+    // sigmoid(2) = 1 / (1 + e^-2) = 0.880797.
+    assert!((rows[1][1] - 0.880797).abs() < 1e-6 && (rows[1][0] - 0.119203).abs() < 1e-6);
+    // Binary cross-entropy of (0, class 1) and (2, class 0): ln 2 and 2 + ln(1 + e^-2).
+    let loss = two
+        .loss(&logits, &Tensor::from_slice(&[1i64, 0]))
+        .double_value(&[]);
+    assert!((loss - (2f64.ln() + 2.126928) / 2.0).abs() < 1e-5, "{loss}");
+
+    let three = model(|_| ());
+    let logits = Tensor::from_slice(&[0.0f32, 0.0, 0.0]).view([1, 3]);
+    let loss = three
+        .loss(&logits, &Tensor::from_slice(&[2i64]))
+        .double_value(&[]);
+    assert!((loss - 3f64.ln()).abs() < 1e-6);
+}
+
+#[test]
+fn parameters_have_pytorchs_names() {
+    let model = model(|config| config.bidirectional = true);
+    let names: Vec<String> = model
+        .parameters()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names.first().unwrap(), "embedding.weight");
+    assert!(names.contains(&"lstm.weight_hh_l0_reverse".to_owned()));
+    assert_eq!(names.last().unwrap(), "head.bias");
+}
+
+/// Loads a good directory with one file changed.
+fn refused(file: &str, change: impl Fn(Vec<u8>) -> Vec<u8>, why: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    model(|_| ()).save(folder.path()).unwrap();
+    let path = folder.path().join(file);
+    std::fs::write(&path, change(std::fs::read(&path).unwrap())).unwrap();
+    let error = Model::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(file) && error.contains(why), "{error}");
+}
+
+#[test]
+fn a_wrong_config_is_refused_with_the_reason() {
+    let replace = |from: &'static str, to: &'static str| {
+        move |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.contains(from), "{text}");
+            text.replace(from, to).into_bytes()
+        }
+    };
+    for (from, to, why) in [
+        (
+            "\"format_version\": 1",
+            "\"format_version\": 2",
+            "take a newer cellway",
+        ),
+        (
+            "\"format_version\": 1",
+            "\"format_version\": 0",
+            "no format_version 1",
+        ),
+        ("cellway-lstm-classifier", "bert", "is of a \"bert\" model"),
+        ("\"model_type\"", "\"type\"", "has no model_type"),
+        (
+            "\"hidden_size\": 6",
+            "\"hidden_size\": -6",
+            "hidden_size: must be 1 or more",
+        ),
+        (
+            "\"hidden_size\": 6",
+            "\"hidden_size\": \"6\"",
+            "hidden_size: invalid type",
+        ),
+        ("\"hidden_size\": 6", "\"hidden_sise\": 6", "unknown field"),
+        (
+            "\"vocab_size\": 7",
+            "\"vocab_size\": 1",
+            "vocab_size: must be 2",
+        ),
+        (
+            "\"head_dropout\": 0.0",
+            "\"head_dropout\": 2.0",
+            "head_dropout: must be in",
+        ),
+        ("\"softmax\"", "\"sigmoid\"", "a sigmoid head takes 2"),
+        ("\"0\":", "\"7\":", "without a gap"),
+    ] {
+        refused("config.json", replace(from, to), why);
+    }
+    refused("config.json", |bytes| bytes[..20].to_vec(), "truncated");
+    let shrink = |bytes: Vec<u8>| {
+        String::from_utf8(bytes)
+            .unwrap()
+            .replace("\"vocab_size\": 7", "\"vocab_size\": 6")
+            .into_bytes()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    model(|_| ()).save(folder.path()).unwrap();
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, shrink(std::fs::read(&path).unwrap())).unwrap();
+    let error = Model::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("of different models"), "{error}");
+}
+
+#[test]
+fn wrong_weights_are_refused_with_the_reason() {
+    refused(
+        "model.safetensors",
+        |bytes| bytes[..bytes.len() - 1].to_vec(),
+        "truncated",
+    );
+    refused(
+        "tokenizer.json",
+        |bytes| bytes[..bytes.len() / 2].to_vec(),
+        "tokenizer",
+    );
+    let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
+    for (name, tensor, why) in [
+        ("head.bias", None, "has no tensor \"head.bias\""),
+        (
+            "lstm.weight_ih_l0",
+            None,
+            "has no tensor \"lstm.weight_ih_l0\"",
+        ),
+        (
+            "head.bias",
+            Some(zeros(&[4], Kind::Float)),
+            "must have shape [3], but has [4]",
+        ),
+        (
+            "lstm.bias_hh_l0",
+            Some(zeros(&[4], Kind::Float)),
+            "must have shape [24]",
+        ),
+        ("head.bias", Some(zeros(&[3], Kind::Double)), "must be f32"),
+        (
+            "extra",
+            Some(zeros(&[1], Kind::Float)),
+            "not one of this model",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(|_| ());
+        model.save(folder.path()).unwrap();
+        let path = folder.path().join("model.safetensors");
+        let mut tensors = crate::checkpoint::safetensors::load(&path).unwrap();
+        tensors.remove(name);
+        tensors.extend(tensor.map(|tensor| (name.to_owned(), tensor)));
+        let stored = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        crate::checkpoint::safetensors::save(&path, stored, &[]).unwrap();
+        let error = Model::load(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("model.safetensors") && error.contains(why),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_or_foreign_directory_is_refused() {
+    let error = |path: &Path| Model::load(path).unwrap_err().to_string();
+    assert!(error(Path::new("no/such")).contains("not a model directory"));
+    let folder = tempfile::tempdir().unwrap();
+    assert!(error(folder.path()).contains("config.json: No such file"));
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        model(|_| ()).save(folder.path()).unwrap();
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+        assert!(error(folder.path()).contains(&format!("{file}: No such file")));
+    }
+}

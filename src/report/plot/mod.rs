@@ -1,0 +1,12 @@
+//! Static pictures for a page: `.png` or `.svg` by the file's extension.
+//! Text is set in DejaVu Sans, which comes with the program, so that a
+//! picture needs no font on the machine that draws it.
+
+mod axis;
+mod confusion;
+mod font;
+mod picture;
+mod training;
+
+pub use confusion::confusion_matrix;
+pub use training::{EpochPoint, training_curve};

@@ -1,0 +1,215 @@
+//! Where the arithmetic runs: device and threads, and what of libtorch and CUDA
+//! this machine has.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tch::{Cuda, Device};
+
+use crate::error::{Error, Result};
+
+/// The version of libtorch that this was built against.
+pub const LIBTORCH_VERSION: &str = env!("CELLWAY_LIBTORCH");
+
+/// A device as it is asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first CUDA device that works, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device with this number; an error where it cannot be used.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(number)) => Ok(DeviceChoice::Cuda(number)),
+                _ => Err(Error::Device {
+                    device: text.to_owned(),
+                    message: "takes auto, cpu, cuda or cuda:N".to_owned(),
+                }),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device, after loading what CUDA needs.
+    ///
+    /// Errors if a CUDA device is asked for that cannot be used, with the
+    /// reason; never falls back to the CPU in silence.
+    pub fn resolve(self) -> Result<Device> {
+        match (self, cuda()) {
+            (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Err(_)) => Ok(Device::Cpu),
+            (DeviceChoice::Auto, Ok(_)) => Ok(Device::Cuda(0)),
+            (DeviceChoice::Cuda(number), Ok(count)) if number < *count => Ok(Device::Cuda(number)),
+            (DeviceChoice::Cuda(_), Ok(count)) => Err(Error::Device {
+                device: self.to_string(),
+                message: format!("there are {count} CUDA devices, counted from cuda:0"),
+            }),
+            (DeviceChoice::Cuda(_), Err(reason)) => Err(Error::Device {
+                device: self.to_string(),
+                message: reason.clone(),
+            }),
+        }
+    }
+}
+
+/// Sets the number of threads of libtorch's operations.
+pub fn set_threads(count: usize) -> Result<()> {
+    match i32::try_from(count) {
+        Ok(count) if count > 0 => {
+            tch::set_num_threads(count);
+            Ok(())
+        }
+        _ => Err(Error::config(
+            "threads",
+            format!("must be 1 or more, not {count}"),
+        )),
+    }
+}
+
+/// The number of usable CUDA devices, or why there is none. The first call
+/// loads libtorch's CUDA half where the machine has a driver.
+pub fn cuda() -> &'static Result<usize, String> {
+    static CUDA: OnceLock<Result<usize, String>> = OnceLock::new();
+    CUDA.get_or_init(|| {
+        if !has_driver() {
+            return Err("no NVIDIA driver here (libcuda.so.1 does not load); \
+                        install it, or use --device cpu"
+                .to_owned());
+        }
+        load_libtorch_cuda()?;
+        match Cuda::device_count() {
+            count if count > 0 && Cuda::is_available() => Ok(count as usize),
+            _ => Err(
+                "libtorch finds no CUDA device; see whether nvidia-smi lists one, \
+                      and what CUDA_VISIBLE_DEVICES says"
+                    .to_owned(),
+            ),
+        }
+    })
+}
+
+/// Whether the NVIDIA driver's library loads.
+pub fn has_driver() -> bool {
+    open("libcuda.so.1").is_ok()
+}
+
+/// The linker drops `libtorch_cuda.so`, since no symbol of it is named in our
+/// binary, and libtorch finds CUDA only if it is in the process before the first
+/// question about CUDA. Loaded here and not linked, one binary starts quickly
+/// and serves machines with and without CUDA.
+fn load_libtorch_cuda() -> Result<(), String> {
+    let name = "libtorch_cuda.so";
+    let path = libtorch_folder().map_or_else(|| name.into(), |folder| folder.join(name));
+    open(&path).map_err(|error| {
+        format!(
+            "there is a driver, but this libtorch has no usable CUDA half ({error}); \
+             run scripts/setup without --cpu"
+        )
+    })
+}
+
+fn open(name: impl AsRef<Path>) -> Result<(), String> {
+    // SAFETY: runs the initialisers of NVIDIA's driver library or of libtorch's
+    // CUDA half, which are made to be loaded at any time; nothing is called
+    // through the handle, and it is never closed.
+    let library = unsafe { Library::open(Some(name.as_ref()), RTLD_NOW | RTLD_GLOBAL) };
+    library
+        .map(std::mem::forget)
+        .map_err(|error| error.to_string())
+}
+
+/// The folder of the libtorch that runs in this process.
+pub fn libtorch_folder() -> Option<PathBuf> {
+    loaded("libtorch_cpu.so").and_then(|path| path.parent().map(PathBuf::from))
+}
+
+/// Where a shared library of this process was loaded from, by the start of its
+/// file name.
+pub fn loaded(name: &str) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    maps.lines()
+        .filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])))
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|file| file.to_string_lossy().starts_with(name))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_as_they_are_written() {
+        for (text, choice) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+        ] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap(), choice);
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!(
+            "cuda".parse::<DeviceChoice>().unwrap(),
+            DeviceChoice::Cuda(0)
+        );
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
+            let error = wrong.parse::<DeviceChoice>().unwrap_err().to_string();
+            assert!(error.contains("takes auto, cpu, cuda or cuda:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_cuda_device_is_an_error_with_the_reason() {
+        let far = DeviceChoice::Cuda(4096).resolve().unwrap_err().to_string();
+        match cuda() {
+            Ok(_) => assert!(far.contains("CUDA devices"), "{far}"),
+            Err(reason) => {
+                assert_eq!(far, format!("device cuda:4096: {reason}"));
+                assert_eq!(DeviceChoice::Auto.resolve().unwrap(), Device::Cpu);
+            }
+        }
+        assert_eq!(DeviceChoice::Cpu.resolve().unwrap(), Device::Cpu);
+    }
+
+    #[test]
+    fn libtorch_is_found_in_the_process() {
+        let _ = tch::Tensor::from(1.0);
+        assert!(libtorch_folder().unwrap().join("libtorch_cpu.so").exists());
+    }
+
+    #[test]
+    fn no_threads_are_refused() {
+        assert!(
+            set_threads(0)
+                .unwrap_err()
+                .to_string()
+                .contains("1 or more")
+        );
+    }
+}

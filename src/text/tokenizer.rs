@@ -1,0 +1,222 @@
+//! Text to ids, through a `tokenizer.json`.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use tokenizers::{
+    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+};
+
+use super::{UNK, Vocabulary};
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+
+/// A final capital sigma, as Python's `str.lower` sees it: before it a cased
+/// letter, after it none, case-ignorable characters not counted on either
+/// side. Such a sigma becomes `ς`; the per-character lower-casing that follows
+/// would make it `σ`.
+const FINAL_SIGMA: &str = r"[\p{Cased}&&\P{Case_Ignorable}]\p{Case_Ignorable}*\KΣ(?!\p{Case_Ignorable}*[\p{Cased}&&\P{Case_Ignorable}])";
+
+/// What Python's `\s` and `str.split` take for white space: Unicode's property
+/// and the four ASCII separators.
+const WHITE_SPACE: &str = r"[\p{White_Space}\x1c-\x1f]+";
+
+/// torchtext's replacements, in its order.
+const REPLACEMENTS: [(&str, &str); 11] = [
+    ("'", " '  "),
+    ("\"", ""),
+    (".", " . "),
+    ("<br />", " "),
+    (",", " , "),
+    ("(", " ( "),
+    (")", " ) "),
+    ("!", " ! "),
+    ("?", " ? "),
+    (";", " "),
+    (":", " "),
+];
+
+/// Turns text into token ids. Any `tokenizer.json` will do; the one that
+/// [`Tokenizer::basic_english`] makes is read by Python's `tokenizers` too.
+///
+/// Special tokens are never added, and nothing is truncated or padded: the
+/// lengths of a batch are the model's business, and a tokenizer that cut or
+/// filled on its own would hide the true ones.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// What an error names: the file, or the function that made it.
+    origin: PathBuf,
+}
+
+impl Tokenizer {
+    /// torchtext's `basic_english` and a look-up in `vocabulary`, all of it
+    /// said in the `tokenizer.json`: lower case, the replacements, a split at
+    /// white space, and words that are not there become `<unk>`.
+    ///
+    /// Equal to the Python function for every text, but for letters that are
+    /// younger than that Python's Unicode tables. `<pad>` and `<unk>` are words
+    /// like any other: a text that has them finds them.
+    ///
+    /// With the empty vocabulary, [`Tokenizer::tokens`] gives the words to
+    /// build the real one from.
+    pub fn basic_english(vocabulary: &Vocabulary) -> Result<Self> {
+        let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
+        let mut normalizers = vec![
+            replace(json!({"Regex": FINAL_SIGMA}), "ς"),
+            json!({"type": "Lowercase"}),
+        ];
+        normalizers.extend(
+            REPLACEMENTS
+                .iter()
+                .map(|(pattern, content)| replace(json!({"String": pattern}), content)),
+        );
+        normalizers.push(replace(json!({"Regex": WHITE_SPACE}), " "));
+        let vocab: serde_json::Map<String, Value> = vocabulary
+            .iter()
+            .map(|(id, word)| (word.to_owned(), id.into()))
+            .collect();
+        let json = json!({
+            "version": "1.0",
+            "truncation": null,
+            "padding": null,
+            "added_tokens": [],
+            "normalizer": {"type": "Sequence", "normalizers": normalizers},
+            "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "post_processor": null,
+            "decoder": null,
+            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": UNK},
+        });
+        Self::from_json(&json.to_string(), "basic_english")
+    }
+
+    /// Reads a `tokenizer.json` of any kind: word level, BPE, WordPiece,
+    /// Unigram. Its own truncation and padding are switched off.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not a `tokenizer.json`.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let json = std::str::from_utf8(&bytes).map_err(|error| not_a_tokenizer(path, error))?;
+        Self::from_json(json, path)
+    }
+
+    /// As [`Tokenizer::load`], from the text of the file; errors name `origin`.
+    pub fn from_json(json: &str, origin: impl AsRef<Path>) -> Result<Self> {
+        let origin = origin.as_ref();
+        // The library panics on JSON that breaks off, and on a few values that
+        // are not what they should be: the first is checked before, the second
+        // caught.
+        serde_json::from_str::<serde::de::IgnoredAny>(json)
+            .map_err(|error| not_a_tokenizer(origin, error))?;
+        let mut inner = std::panic::catch_unwind(|| json.parse::<tokenizers::Tokenizer>())
+            .map_err(|_| not_a_tokenizer(origin, "the library cannot take a value in it"))?
+            .map_err(|error| not_a_tokenizer(origin, error))?;
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|error| not_a_tokenizer(origin, error))?;
+        Ok(Self {
+            inner,
+            origin: origin.to_path_buf(),
+        })
+    }
+
+    /// Writes the `tokenizer.json`, whole or not at all.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let json = self
+            .inner
+            .to_string(true)
+            .map_err(|error| Error::file(path, format!("cannot be written as JSON: {error}")))?;
+        write_atomically(path, |file| {
+            std::io::Write::write_all(file, json.as_bytes())
+        })
+    }
+
+    /// The pieces of `text` before any look-up: what the normalizer and the
+    /// pre-tokenizer make of it. For [`Tokenizer::basic_english`], its words.
+    pub fn tokens(&self, text: &str) -> Result<Vec<String>> {
+        let mut normalized = NormalizedString::from(text);
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            normalizer
+                .normalize(&mut normalized)
+                .map_err(|error| self.failed(text, error))?;
+        }
+        let mut pieces = PreTokenizedString::from(normalized);
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer
+                .pre_tokenize(&mut pieces)
+                .map_err(|error| self.failed(text, error))?;
+        }
+        Ok(pieces
+            .get_splits(OffsetReferential::Original, OffsetType::Byte)
+            .into_iter()
+            .map(|(piece, _, _)| piece.to_owned())
+            .collect())
+    }
+
+    /// The ids of `text`, without special tokens.
+    ///
+    /// # Errors
+    /// A tokenizer that has no id for a piece, nor one for unknown pieces.
+    pub fn encode(&self, text: &str) -> Result<Vec<i64>> {
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|error| self.failed(text, error))?;
+        Ok(encoding.get_ids().iter().map(|&id| id.into()).collect())
+    }
+
+    /// [`Tokenizer::encode`] of every text, in order, on all cores; the error
+    /// is that of the first text that has one.
+    pub fn encode_all(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Vec<i64>>> {
+        let encoded: Vec<Result<Vec<i64>>> = texts
+            .par_iter()
+            .map(|text| self.encode(text.as_ref()))
+            .collect();
+        encoded.into_iter().collect()
+    }
+
+    /// One more than the highest id: how many rows an embedding needs. (Where
+    /// ids have gaps, that is more than there are tokens.)
+    pub fn vocab_size(&self) -> usize {
+        self.inner
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |id| id as usize + 1)
+    }
+
+    /// The token of `id`, if there is one.
+    pub fn word(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of `token`, if there is one.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    fn failed(&self, text: &str, error: impl std::fmt::Display) -> Error {
+        let shown: String = text.chars().take(40).collect();
+        Error::file(
+            &self.origin,
+            format!("cannot tokenize {shown:?}: {error}; give it an unknown token"),
+        )
+    }
+}
+
+fn not_a_tokenizer(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::file(
+        path,
+        format!(
+            "is not a tokenizer.json of the tokenizers library: {error}; save it again from there"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;

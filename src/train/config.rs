@@ -1,0 +1,489 @@
+//! The configuration of a run, `CONFIG.toml`: every key with its default and
+//! its reason, in one place. Unknown keys are refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Limit, ReadOptions};
+use crate::error::{Error, Result};
+use crate::lstm::{BiasInit, Engine, Init};
+use crate::metrics::Metric;
+use crate::model::Pooling;
+
+/// A whole run. Paths are taken from the folder that the command runs in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Of initialisation, order and dropout; not of the split.
+    pub seed: u64,
+    /// Which files.
+    pub data: DataConfig,
+    /// How the files are read.
+    pub read: ReadOptions,
+    /// From texts to ids.
+    pub text: TextConfig,
+    /// From ids to vectors.
+    pub embedding: EmbeddingConfig,
+    /// The recurrent part.
+    pub lstm: LstmSection,
+    /// From the last vector to the classes.
+    pub head: HeadConfig,
+    /// The loop.
+    pub train: TrainConfig,
+}
+
+/// Files, or how to split one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Texts to learn from.
+    pub train: PathBuf,
+    /// Texts that choose the best epoch; without them a share of `train`.
+    pub dev: Option<PathBuf>,
+    /// Texts for the last report; without them a share of `train`.
+    pub test: Option<PathBuf>,
+    /// The share of `train` that becomes dev where there is no file.
+    pub dev_share: f64,
+    /// The share of `train` that becomes test where there is no file; 0 for no
+    /// test.
+    pub test_share: f64,
+    /// Of the split: runs with another `seed` are still tested on the same texts.
+    pub split_seed: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        DataConfig {
+            train: PathBuf::new(),
+            dev: None,
+            test: None,
+            dev_share: 0.1,
+            test_share: 0.1,
+            split_seed: 0,
+        }
+    }
+}
+
+/// The tokenizer and its vocabulary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextConfig {
+    /// A `tokenizer.json`, or `basic_english` with a vocabulary of the training
+    /// texts.
+    pub tokenizer: String,
+    /// Rarer words become `<unk>`.
+    pub min_frequency: usize,
+    /// The most words in the vocabulary, `<pad>` and `<unk>` counted.
+    pub max_vocabulary: Option<usize>,
+    /// Longer texts are cut after so many tokens.
+    pub max_tokens: Option<usize>,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        TextConfig {
+            tokenizer: TextConfig::BASIC_ENGLISH.to_owned(),
+            min_frequency: 1,
+            max_vocabulary: None,
+            max_tokens: None,
+        }
+    }
+}
+
+impl TextConfig {
+    /// The name of the built-in tokenizer.
+    pub const BASIC_ENGLISH: &str = "basic_english";
+}
+
+/// The embedding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddingConfig {
+    /// Word vectors in GloVe or word2vec text form; words without one start at
+    /// random.
+    pub vectors: Option<PathBuf>,
+    /// `E`; with vectors it is theirs.
+    pub size: i64,
+    /// Whether the vectors stay as they are.
+    pub freeze: bool,
+    /// The embedding's learning rate over that of the rest: tuned vectors do
+    /// better with a small one.
+    pub rate_factor: f64,
+}
+
+impl Default for EmbeddingConfig {
+    fn default() -> Self {
+        EmbeddingConfig {
+            vectors: None,
+            size: 100,
+            freeze: false,
+            rate_factor: 1.0,
+        }
+    }
+}
+
+/// The LSTM; the defaults are PyTorch's but for the forget bias.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LstmSection {
+    /// `H`.
+    pub hidden_size: i64,
+    /// Layers.
+    pub num_layers: i64,
+    /// Whether it also reads backwards.
+    pub bidirectional: bool,
+    /// Size of the projection of the hidden state; 0 for none.
+    pub proj_size: i64,
+    /// Whether the gates have biases.
+    pub bias: bool,
+    /// Dropout between layers.
+    pub dropout: f64,
+    /// The forget gate's total bias at the start; without it PyTorch's.
+    pub forget_bias: Option<f64>,
+    /// Chrono initialisation for ranges up to so many steps.
+    pub chrono: Option<i64>,
+    /// Orthogonal recurrent matrices at the start.
+    pub orthogonal: bool,
+}
+
+impl Default for LstmSection {
+    fn default() -> Self {
+        LstmSection {
+            hidden_size: 128,
+            num_layers: 1,
+            bidirectional: false,
+            proj_size: 0,
+            bias: true,
+            dropout: 0.0,
+            forget_bias: None,
+            chrono: None,
+            orthogonal: false,
+        }
+    }
+}
+
+impl LstmSection {
+    /// How the parameters start.
+    pub fn init(&self) -> Result<Init> {
+        let bias = match (self.forget_bias, self.chrono) {
+            (None, None) => BiasInit::Uniform,
+            (Some(total), None) => BiasInit::Forget(total),
+            (None, Some(t_max)) => BiasInit::Chrono { t_max },
+            (Some(_), Some(_)) => {
+                let message = "sets the forget gate's bias, as lstm.forget_bias does; keep one";
+                return Err(Error::config("lstm.chrono", message));
+            }
+        };
+        Ok(Init {
+            bias,
+            orthogonal: self.orthogonal,
+        })
+    }
+}
+
+/// Pooling and classification.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadConfig {
+    /// From the steps to one vector.
+    pub pooling: Pooling,
+    /// Dropout before the linear layer.
+    pub dropout: f64,
+}
+
+/// Which optimizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Kingma and Ba 2015.
+    #[default]
+    Adam,
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+}
+
+/// The loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training texts at the most.
+    pub epochs: u64,
+    /// Size of a batch: `{ sentences = 32 }` or `{ tokens = 2048 }`, padding
+    /// counted.
+    pub batch: Limit,
+    /// Adam or SGD.
+    pub optimizer: OptimizerKind,
+    /// The rate of all parameters but the embedding's.
+    pub learning_rate: f64,
+    /// SGD's momentum.
+    pub momentum: f64,
+    /// Added to each gradient: this times the parameter.
+    pub weight_decay: f64,
+    /// The largest norm of all gradients together; longer ones are scaled down.
+    pub clip_norm: Option<f64>,
+    /// What chooses the best epoch on dev.
+    pub metric: Metric,
+    /// Stop after so many epochs without a better one; without it never.
+    pub patience: Option<u64>,
+    /// Who computes.
+    pub engine: Engine,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            epochs: 10,
+            batch: Limit::Sentences(32),
+            optimizer: OptimizerKind::Adam,
+            learning_rate: 1e-3,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            clip_norm: Some(1.0),
+            metric: Metric::Accuracy,
+            patience: None,
+            engine: Engine::Fused,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`, with `overrides` such as `train.epochs=3` put over it.
+    ///
+    /// Errors name the key: unknown, of a wrong type, or out of range.
+    pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Config> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Error::file(path, error.to_string().trim_end()))?;
+        for assignment in overrides {
+            set(&mut table, assignment)?;
+        }
+        let config: Config =
+            serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
+                let message = error.inner().to_string();
+                Error::file(path, format!("{}: {}", error.path(), message.trim_end()))
+            })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// As TOML, every key with its value.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::config("config", error.to_string()))
+    }
+
+    /// Each key, dotted, with its value.
+    pub fn entries(&self) -> Result<Vec<(String, String)>> {
+        let table: toml::Table = self
+            .to_toml()?
+            .parse()
+            .map_err(|error: toml::de::Error| Error::config("config", error.to_string()))?;
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            match value {
+                toml::Value::Table(section) => entries.extend(
+                    section
+                        .into_iter()
+                        .map(|(inner, value)| (format!("{key}.{inner}"), value.to_string())),
+                ),
+                value => entries.push((key, value.to_string())),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = |holds: bool, key: &str, takes: &str| match holds {
+            true => Ok(()),
+            false => Err(Error::config(key, takes)),
+        };
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        let train = &self.train;
+        let batch = match train.batch {
+            Limit::Sentences(size) | Limit::Tokens(size) => size,
+        };
+        check(
+            !self.data.train.as_os_str().is_empty(),
+            "data.train",
+            "must name the file of the training texts",
+        )?;
+        check(batch > 0, "train.batch", "must be 1 or more")?;
+        check(train.epochs > 0, "train.epochs", "must be 1 or more")?;
+        check(
+            positive(train.learning_rate),
+            "train.learning_rate",
+            "must be above 0",
+        )?;
+        check(
+            (0.0..1.0).contains(&train.momentum),
+            "train.momentum",
+            "must be in [0, 1)",
+        )?;
+        check(
+            train.momentum == 0.0 || train.optimizer == OptimizerKind::Sgd,
+            "train.momentum",
+            "is for sgd; adam has its own",
+        )?;
+        check(
+            not_negative(train.weight_decay),
+            "train.weight_decay",
+            "must be 0 or more",
+        )?;
+        check(
+            train.clip_norm.is_none_or(positive),
+            "train.clip_norm",
+            "must be above 0; leave it out for no clipping",
+        )?;
+        check(
+            train.patience != Some(0),
+            "train.patience",
+            "must be 1 or more",
+        )?;
+        check(
+            positive(self.embedding.rate_factor),
+            "embedding.rate_factor",
+            "must be above 0; to keep the vectors as they are, set embedding.freeze",
+        )?;
+        check(
+            self.embedding.size > 0,
+            "embedding.size",
+            "must be 1 or more",
+        )?;
+        check(
+            self.text.min_frequency > 0,
+            "text.min_frequency",
+            "must be 1 or more",
+        )?;
+        check(
+            self.text.max_tokens != Some(0),
+            "text.max_tokens",
+            "must be 1 or more",
+        )?;
+        self.lstm.init().map(|_| ())
+    }
+}
+
+/// Puts `section.key=value` into the table; the value is TOML, or else a string.
+fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
+    let Some((path, text)) = assignment.split_once('=') else {
+        return Err(Error::config(
+            "--set",
+            format!("takes key=value such as train.epochs=3, not {assignment:?}"),
+        ));
+    };
+    let (path, text) = (path.trim(), text.trim());
+    let value = match format!("value = {text}").parse::<toml::Table>() {
+        Ok(mut parsed) => parsed.remove("value"),
+        Err(_) => None,
+    };
+    let value = value.unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut at = table;
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
+        if keys.peek().is_none() {
+            at.insert(key.to_owned(), value);
+            return Ok(());
+        }
+        let section = at
+            .entry(key)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = match section {
+            toml::Value::Table(inner) => inner,
+            _ => {
+                let message = format!("{key} is a value, not a section, in {assignment:?}");
+                return Err(Error::config("--set", message));
+            }
+        };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, overrides: &[&str]) -> Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, text).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        Config::load(&path, &overrides)
+    }
+
+    const GOOD: &str = "[data]\ntrain = \"x.csv\"\n";
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let config = load(GOOD, &[]).unwrap();
+        assert_eq!(config.data.train, Path::new("x.csv"));
+        assert_eq!(config.train, TrainConfig::default());
+        assert_eq!(config.lstm.init().unwrap(), Init::default());
+    }
+
+    #[test]
+    fn the_resolved_config_reads_back_as_itself() {
+        let config = load(
+            GOOD,
+            &["lstm.forget_bias=1.0", "data.dev=dev.csv", "seed=7"],
+        )
+        .unwrap();
+        assert_eq!(load(&config.to_toml().unwrap(), &[]).unwrap(), config);
+        let entries = config.entries().unwrap();
+        assert!(entries.contains(&("seed".into(), "7".into())));
+        assert!(entries.contains(&("lstm.forget_bias".into(), "1.0".into())));
+    }
+
+    #[test]
+    fn overrides_are_toml_values_or_strings() {
+        let overrides = [
+            "train.batch={tokens=64}",
+            "train.optimizer = sgd",
+            "data.dev=a b.csv",
+        ];
+        let config = load(GOOD, &overrides).unwrap();
+        assert_eq!(config.train.batch, Limit::Tokens(64));
+        assert_eq!(config.train.optimizer, OptimizerKind::Sgd);
+        assert_eq!(config.data.dev.unwrap(), Path::new("a b.csv"));
+    }
+
+    #[test]
+    fn each_wrong_key_is_named() {
+        for (overrides, message) in [
+            (&["train.epoch=3"][..], "train.epoch: unknown field"),
+            (&["train.epochs=many"], "train.epochs: invalid type"),
+            (&["train.engine=fast"], "train.engine: unknown variant"),
+            (&["train.epochs=0"], "train.epochs: must be 1 or more"),
+            (&["train.batch.tokens=0"], "train.batch: must be 1"),
+            (
+                &["train.learning_rate=-1"],
+                "train.learning_rate: must be above 0",
+            ),
+            (&["train.learning_rate=nan"], "train.learning_rate"),
+            (&["train.momentum=0.9"], "is for sgd"),
+            (&["train.momentum=1.5", "train.optimizer=sgd"], "in [0, 1)"),
+            (&["train.weight_decay=-1"], "train.weight_decay"),
+            (&["train.clip_norm=0"], "train.clip_norm"),
+            (&["train.patience=0"], "train.patience"),
+            (&["embedding.rate_factor=0"], "embedding.freeze"),
+            (&["embedding.size=0"], "embedding.size"),
+            (&["text.min_frequency=0"], "text.min_frequency"),
+            (&["text.max_tokens=0"], "text.max_tokens"),
+            (&["lstm.chrono=9", "lstm.forget_bias=1"], "keep one"),
+            (&["data.train="], "data.train: must name the file"),
+            (&["epochs"], "--set: takes key=value"),
+            (&["seed.x=1", "seed=1", "seed.y=1"], "seed is a value"),
+        ] {
+            let error = load(GOOD, overrides).unwrap_err().to_string();
+            assert!(error.contains(message), "{overrides:?}: {error}");
+        }
+        assert!(
+            load("[data", &[])
+                .unwrap_err()
+                .to_string()
+                .contains("run.toml")
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! Texts as token ids, with their classes.
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::text::Tokenizer;
+
+/// What a model reads: tokenized texts and their classes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Corpus {
+    /// The names of the classes.
+    pub labels: Vec<String>,
+    /// The token ids of each text.
+    pub texts: Vec<Vec<i64>>,
+    /// The class of each text.
+    pub classes: Vec<u32>,
+}
+
+impl Corpus {
+    /// Tokenizes; longer texts are cut after `max_tokens`.
+    pub fn new(
+        dataset: &Dataset,
+        tokenizer: &Tokenizer,
+        max_tokens: Option<usize>,
+    ) -> Result<Self> {
+        if dataset.examples.is_empty() {
+            return Err(Error::config(
+                "data",
+                "has no text; see what the files hold",
+            ));
+        }
+        let texts: Vec<&str> = dataset.examples.iter().map(|e| e.text.as_str()).collect();
+        let mut texts = tokenizer.encode_all(&texts)?;
+        if let Some(most) = max_tokens {
+            texts.iter_mut().for_each(|text| text.truncate(most));
+        }
+        Ok(Corpus {
+            labels: dataset.labels.clone(),
+            texts,
+            classes: dataset.examples.iter().map(|e| e.label).collect(),
+        })
+    }
+
+    /// The number of tokens of each text.
+    pub fn lengths(&self) -> Vec<usize> {
+        self.texts.iter().map(Vec::len).collect()
+    }
+
+    /// The share of tokens with this id.
+    pub fn share_of(&self, id: i64) -> f64 {
+        let all: usize = self.lengths().iter().sum();
+        let of_it = self
+            .texts
+            .iter()
+            .flatten()
+            .filter(|&&token| token == id)
+            .count();
+        of_it as f64 / all.max(1) as f64
+    }
+}

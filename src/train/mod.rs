@@ -1,0 +1,255 @@
+//! Training: the loop on one screen, its parts in rooms of their own.
+
+mod clip;
+mod config;
+mod corpus;
+pub mod optim;
+mod prepare;
+mod run_folder;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use serde::Serialize;
+use tch::Tensor;
+
+pub use self::clip::clip_norm;
+pub use self::config::{
+    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, OptimizerKind, TextConfig,
+    TrainConfig,
+};
+pub use self::corpus::Corpus;
+use self::optim::{Adam, Group, Optimizer, Sgd};
+pub use self::prepare::{Prepared, prepare};
+pub use self::run_folder::RunFolder;
+use crate::data::{epoch_batches, padding_share};
+use crate::error::{Error, Result};
+use crate::lstm::{Engine, Mode};
+use crate::metrics::Metrics;
+use crate::model::{Batch, Model, Predictor};
+use crate::random::Stream;
+
+/// What one epoch gave: a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Optimizer steps since the start.
+    pub steps: u64,
+    /// The mean loss of the training texts, as they were seen.
+    pub train_loss: f64,
+    /// The mean norm of the gradients before clipping.
+    pub gradient_norm: f64,
+    /// Training texts per second.
+    pub texts_per_second: f64,
+    /// The share of padding in the training batches.
+    pub padding: f64,
+    /// On the dev texts, with the mean loss.
+    pub dev: Metrics,
+    /// Whether it is the best so far.
+    pub best: bool,
+}
+
+/// Who watches the training: a progress bar, a test.
+pub trait Observer {
+    /// An epoch of so many texts begins.
+    fn epoch_starts(&mut self, epoch: u64, texts: u64);
+    /// A step over so many texts is done; the mean loss of the epoch so far.
+    fn stepped(&mut self, texts: u64, mean_loss: f64);
+    /// The epoch is done and measured.
+    fn epoch_ends(&mut self, record: &EpochRecord);
+}
+
+/// Nobody watches.
+impl Observer for () {
+    fn epoch_starts(&mut self, _: u64, _: u64) {}
+    fn stepped(&mut self, _: u64, _: f64) {}
+    fn epoch_ends(&mut self, _: &EpochRecord) {}
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Every epoch.
+    pub epochs: Vec<EpochRecord>,
+    /// The number of the best epoch: its weights are in the run folder.
+    pub best_epoch: u64,
+    /// Whether patience ran out before the last epoch.
+    pub stopped_early: bool,
+}
+
+/// Trains `model` on `train`, keeps the best epoch on `dev` in `folder`.
+///
+/// Errors if the loss or a gradient becomes NaN or infinite, naming the step;
+/// the best model so far stays in the folder.
+pub fn fit(
+    config: &Config,
+    model: &Model,
+    train: &Corpus,
+    dev: &Corpus,
+    folder: &RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<Summary> {
+    let metric = config.train.metric;
+    let lengths = train.lengths();
+    let mut optimizer = optimizer(config, model);
+    let mut epochs: Vec<EpochRecord> = Vec::new();
+    let (mut best_epoch, mut best, mut step) = (0, f64::NAN, 0);
+    for epoch in 1..=config.train.epochs {
+        let batches = epoch_batches(&lengths, config.train.batch, config.seed, epoch);
+        let started = Instant::now();
+        let (mut loss_sum, mut norm_sum, mut seen) = (0.0, 0.0, 0);
+        observer.epoch_starts(epoch, lengths.len() as u64);
+        for rows in &batches {
+            step += 1;
+            let stream = Stream::new(config.seed, "dropout").at(step);
+            let (loss, norm) = train_step(config, model, optimizer.as_mut(), train, rows, stream)?;
+            if !(loss.is_finite() && norm.is_finite()) {
+                return Err(diverged(step, epoch, loss, norm, best_epoch, folder));
+            }
+            loss_sum += loss * rows.len() as f64;
+            norm_sum += norm;
+            seen += rows.len();
+            observer.stepped(rows.len() as u64, loss_sum / seen as f64);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let dev = evaluate(model, dev, config.train.engine)?;
+        let value = dev.value(metric.name()).unwrap_or(f64::NAN);
+        let is_best = best_epoch == 0 || metric.better(value, best);
+        if is_best {
+            (best_epoch, best) = (epoch, value);
+            folder.save_model(model)?;
+        }
+        let record = EpochRecord {
+            epoch,
+            steps: step,
+            train_loss: loss_sum / seen as f64,
+            gradient_norm: norm_sum / batches.len() as f64,
+            texts_per_second: seen as f64 / seconds,
+            padding: padding_share(&lengths, &batches),
+            dev,
+            best: is_best,
+        };
+        folder.log(&record)?;
+        observer.epoch_ends(&record);
+        epochs.push(record);
+        if config
+            .train
+            .patience
+            .is_some_and(|patience| epoch - best_epoch >= patience)
+        {
+            break;
+        }
+    }
+    Ok(Summary {
+        stopped_early: (epochs.len() as u64) < config.train.epochs,
+        epochs,
+        best_epoch,
+    })
+}
+
+/// Forward, backward, clip, update. Gives the loss and the gradients' norm.
+fn train_step(
+    config: &Config,
+    model: &Model,
+    optimizer: &mut dyn Optimizer,
+    train: &Corpus,
+    rows: &[usize],
+    dropout: Stream,
+) -> Result<(f64, f64)> {
+    let batch = Batch::new(
+        rows.iter().map(|&row| train.texts[row].as_slice()),
+        model.device(),
+    );
+    let truth: Vec<i64> = rows
+        .iter()
+        .map(|&row| i64::from(train.classes[row]))
+        .collect();
+    let truth = Tensor::from_slice(&truth).to_device(model.device());
+
+    let logits = model.forward(&batch, config.train.engine, Mode::Train(dropout))?;
+    let loss = model.loss(&logits, &truth);
+    optimizer.zero_grad();
+    loss.backward();
+    let parameters = optimizer
+        .groups()
+        .iter()
+        .flat_map(|group| &group.parameters);
+    let norm = clip_norm(parameters.map(|(_, tensor)| tensor), config.train.clip_norm);
+    let (loss, norm) = (
+        loss.double_value(&[]),
+        norm.map_or(0.0, |norm| norm.double_value(&[])),
+    );
+    if loss.is_finite() && norm.is_finite() {
+        optimizer.step(config.train.learning_rate);
+    }
+    Ok((loss, norm))
+}
+
+/// The model on all texts of `corpus`, with the mean loss.
+pub fn evaluate(model: &Model, corpus: &Corpus, engine: Engine) -> Result<Metrics> {
+    let predictor = Predictor {
+        engine,
+        ..Predictor::new(model)
+    };
+    let logits = predictor.logits(&corpus.texts)?;
+    let truth: Vec<i64> = corpus
+        .classes
+        .iter()
+        .map(|&class| i64::from(class))
+        .collect();
+    let loss = model
+        .loss(&logits, &Tensor::from_slice(&truth))
+        .double_value(&[]);
+    let predicted: Vec<u32> = predictor
+        .predictions(&logits)?
+        .into_iter()
+        .map(|prediction| prediction.class)
+        .collect();
+    Ok(Metrics::new(&corpus.labels, &corpus.classes, &predicted)?.with_loss(loss))
+}
+
+/// The embedding has a group of its own, for its rate; frozen it has none.
+fn optimizer(config: &Config, model: &Model) -> Box<dyn Optimizer> {
+    let (embedding, rest): (Vec<_>, Vec<_>) = model
+        .parameters()
+        .into_iter()
+        .filter(|(_, tensor)| tensor.requires_grad())
+        .map(|(name, tensor)| (name, tensor.shallow_clone()))
+        .partition(|(name, _)| name.starts_with("embedding."));
+    let group = |parameters, rate_factor| Group {
+        parameters,
+        rate_factor,
+        weight_decay: config.train.weight_decay,
+    };
+    let groups = vec![
+        group(rest, 1.0),
+        group(embedding, config.embedding.rate_factor),
+    ];
+    match config.train.optimizer {
+        OptimizerKind::Adam => Box::new(Adam::new(groups)),
+        OptimizerKind::Sgd => Box::new(Sgd::new(groups, config.train.momentum)),
+    }
+}
+
+fn diverged(
+    step: u64,
+    epoch: u64,
+    loss: f64,
+    norm: f64,
+    best_epoch: u64,
+    folder: &RunFolder,
+) -> Error {
+    let kept = match best_epoch {
+        0 => "no epoch was finished, so there is no model".to_owned(),
+        best => format!(
+            "the model of epoch {best} is in {}",
+            folder.model().display()
+        ),
+    };
+    Error::NonFinite(format!(
+        "step {step} (epoch {epoch}): the loss is {loss} and the norm of the gradients {norm}; stopped, {kept}. \
+         Try a smaller train.learning_rate or train.clip_norm"
+    ))
+}
