@@ -309,14 +309,20 @@ fn parameter_shapes(config: &LstmConfig) -> Vec<(String, Vec<i64>)> {
     shapes
 }
 
+/// A gradient of a few numbers can be small because large terms cancel in it;
+/// what is left of their rounding has the size of an epsilon of f32, whoever
+/// computes it. Below this, 1e-5 of a gradient would be less than that epsilon.
+const SMALL_GRADIENT: f64 = f32::EPSILON as f64 / 1e-5;
+
 /// The worst error seen of one quantity, and where.
 #[derive(Default)]
 struct Worst(BTreeMap<(String, &'static str), (f64, String)>);
 
 impl Worst {
-    /// Outputs and states: the largest absolute error. Gradients: the largest
-    /// absolute error over the largest absolute value of that gradient, in f64
-    /// over at least 1 (its bound is absolute and relative at once).
+    /// Outputs and states, and everything in f64: the largest absolute error
+    /// (the gradients that enter at the outputs have size 1). f32 gradients:
+    /// that over the largest absolute value of the tensor, or over
+    /// [`SMALL_GRADIENT`] where this is larger.
     fn note(&mut self, who: &str, kind: Kind, case: &Case, ours: &Tensors, theirs: &Tensors) {
         assert_eq!(
             ours.keys().collect::<Vec<_>>(),
@@ -338,7 +344,7 @@ impl Worst {
                 Some(_) if kind == Kind::Double => ("gradient", error),
                 Some(_) => {
                     let scale = expected.abs().max().double_value(&[]);
-                    ("gradient", if error == 0.0 { 0.0 } else { error / scale })
+                    ("gradient", error / scale.max(SMALL_GRADIENT))
                 }
             };
             let entry = self.0.entry((who.to_owned(), what)).or_default();

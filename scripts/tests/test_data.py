@@ -92,11 +92,11 @@ class ArchiveItemTest(Folder):
         self.server = Server(body)
         self.addCleanup(self.server.stop)
 
-    def run_data(self, *arguments, sha256=None):
+    def run_data(self, *arguments, sha256=None, item="sst"):
         self.out, self.err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(self.out), contextlib.redirect_stderr(self.err):
             return data.main(
-                ["sst", "--dir", str(self.folder), "--url", self.server.url, "--timeout", "5"]
+                [item, "--dir", str(self.folder), "--url", self.server.url, "--timeout", "5"]
                 + ["--sha256", sha256 or hashlib.sha256(self.body).hexdigest(), *arguments]
             )
 
@@ -108,6 +108,13 @@ class ArchiveItemTest(Folder):
         self.assertEqual(self.run_data(), 0)
         self.assertEqual(self.out.getvalue(), f"sst: there, nothing to do ({self.folder})\n")
         self.assertEqual(len(self.server.seen), 1)
+
+    def test_glove(self):
+        names = [f"glove.6B.{width}d.txt" for width in (50, 100, 200, 300)]
+        self.serve(zipped([(name, f"the 0.{n}\n") for n, name in enumerate(names)]))
+        self.assertEqual(self.run_data(item="glove"), 0, self.err.getvalue())
+        self.assertEqual([name for name in self.files() if name.endswith("d.txt")], sorted(names))
+        self.assertEqual((self.folder / "glove.6B.300d.txt").read_text(), "the 0.3\n")
 
     def test_damaged_file_is_told_and_made_again(self):
         self.run_data()

@@ -292,8 +292,8 @@ class TestTest(SetupTest):
     def setUp(self):
         super().setUp()
         self.fake("cargo", 'echo "cargo $* [${CELLWAY_SHARED_DATA:-none}] [${RUSTDOCFLAGS:-}]"')
-        for name in ("setup", "python"):
-            path = self.project / (".venv/bin/python" if name == "python" else "scripts/setup")
+        for name in ("setup", "demo", "python"):
+            path = self.project / (".venv/bin/python" if name == "python" else f"scripts/{name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f'#!/usr/bin/env bash\necho "{name} $*"\n')
             path.chmod(0o755)
@@ -312,10 +312,11 @@ class TestTest(SetupTest):
             [
                 "setup ",
                 "cargo fmt --check [none] []",
-                "cargo clippy --all-targets -- -D warnings [none] []",
-                "cargo doc --no-deps [none] [-D warnings]",
+                "cargo clippy --release --all-targets -- -D warnings [none] []",
+                "cargo doc --release --no-deps [none] [-D warnings]",
                 "python -m unittest discover -s scripts/tests",
-                "cargo test [none] []",
+                "demo --set train.epochs=1",
+                "cargo test --release [none] []",
             ],
         )
         self.assertRegex(run.stdout.splitlines()[-1], r"^== all passed in 0 min \d+ s$")
@@ -330,13 +331,13 @@ class TestTest(SetupTest):
         data = self.folder / "data"
         data.mkdir()
         for arguments, asked in (
-            ([], "cargo test -- --include-ignored"),
-            (["--lib", "a b"], "cargo test --lib a b -- --include-ignored"),
-            (["--lib", "--", "x"], "cargo test --lib -- --include-ignored x"),
+            ([], "cargo test --release -- --include-ignored"),
+            (["--lib", "a b"], "cargo test --release --lib a b -- --include-ignored"),
+            (["--lib", "--", "x"], "cargo test --release --lib -- --include-ignored x"),
         ):
             run = self.run_test(*arguments, cwd=self.folder, CELLWAY_SHARED_DATA="data")
             self.assertIn(f"\n{asked} [{data}] []\n", run.stdout)
-        self.assertIn("\ncargo test --lib [none] []\n", self.run_test("--lib").stdout)
+        self.assertIn("\ncargo test --release --lib [none] []\n", self.run_test("--lib").stdout)
         run = self.run_test(CELLWAY_SHARED_DATA="/nowhere")
         self.assertEqual(run.returncode, 2)
         self.assertIn("'/nowhere', which is no folder", run.stderr)

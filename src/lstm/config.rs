@@ -1,0 +1,93 @@
+//! The architecture of an LSTM.
+
+use crate::error::{Error, Result};
+
+/// The architecture, with the meanings and defaults of `torch.nn.LSTM`; only
+/// `batch_first` is true by default here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LstmConfig {
+    /// `I`.
+    pub input_size: i64,
+    /// `H`.
+    pub hidden_size: i64,
+    /// `L`: layers stacked on each other.
+    pub num_layers: i64,
+    /// Whether the gates have biases.
+    pub bias: bool,
+    /// `[B, T, I]` in and `[B, T, D*P]` out if true, else `[T, B, I]` and
+    /// `[T, B, D*P]`. The states are `[L*D, B, ...]` either way.
+    pub batch_first: bool,
+    /// Dropout on the output of each layer but the last, in training.
+    pub dropout: f64,
+    /// Whether each layer also reads backwards.
+    pub bidirectional: bool,
+    /// The size of the projection of the hidden state; 0 for none.
+    pub proj_size: i64,
+}
+
+impl LstmConfig {
+    /// One layer, one direction, biases, batch first, no dropout, no projection.
+    pub fn new(input_size: i64, hidden_size: i64) -> Self {
+        LstmConfig {
+            input_size,
+            hidden_size,
+            num_layers: 1,
+            bias: true,
+            batch_first: true,
+            dropout: 0.0,
+            bidirectional: false,
+            proj_size: 0,
+        }
+    }
+
+    /// `D`.
+    pub fn directions(&self) -> i64 {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// `P`: what one direction puts out at each step.
+    pub fn output_size(&self) -> i64 {
+        match self.proj_size {
+            0 => self.hidden_size,
+            size => size,
+        }
+    }
+
+    /// What a layer reads at each step: `I`, or `D*P` above layer 0.
+    pub fn layer_input_size(&self, layer: i64) -> i64 {
+        match layer {
+            0 => self.input_size,
+            _ => self.directions() * self.output_size(),
+        }
+    }
+
+    /// Says which setting is impossible.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [
+            ("input_size", self.input_size),
+            ("hidden_size", self.hidden_size),
+            ("num_layers", self.num_layers),
+        ];
+        for (key, size) in sizes {
+            if size < 1 {
+                return Err(Error::config(key, format!("must be 1 or more, not {size}")));
+            }
+        }
+        if self.proj_size < 0 || self.proj_size >= self.hidden_size {
+            return Err(Error::config(
+                "proj_size",
+                format!(
+                    "must be 0 (no projection) or less than hidden_size {}, not {}",
+                    self.hidden_size, self.proj_size
+                ),
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::config(
+                "dropout",
+                format!("must be in [0, 1), not {}", self.dropout),
+            ));
+        }
+        Ok(())
+    }
+}

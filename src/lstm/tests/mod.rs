@@ -1,0 +1,24 @@
+//! Of every engine: invariants, start values, and one test for each error.
+
+mod invariants;
+mod units;
+
+use tch::{Kind, Tensor};
+
+use super::*;
+
+const ENGINES: [Engine; 2] = [Engine::Plain, Engine::Fused];
+
+fn normal(shape: &[i64], stream: Stream) -> Tensor {
+    params::normal(shape, stream).to_kind(Kind::Float)
+}
+
+fn same_bits(a: &Tensor, b: &Tensor) -> bool {
+    a.size() == b.size() && a.eq_tensor(b).all().int64_value(&[]) == 1
+}
+
+fn assert_near(a: &Tensor, b: &Tensor) {
+    assert_eq!(a.size(), b.size());
+    let error = (a - b).abs().max().double_value(&[]);
+    assert!(error < 2e-6, "differ by {error:e}");
+}

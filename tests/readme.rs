@@ -1,0 +1,93 @@
+//! Every command of the README does what it says.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use assert_cmd::Command;
+
+/// The lines of all fenced blocks of this language.
+fn blocks(language: &str) -> Vec<String> {
+    let text = fs::read_to_string(common::root().join("README.md")).unwrap();
+    let fence = format!("```{language}");
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            inside = line == fence;
+        } else if inside {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_cellway_command_runs_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    common::write_toy(folder.path());
+    // What the README calls reviews.csv, mine.toml and the demo's run, small.
+    fs::rename(path("toy.csv"), path("reviews.csv")).unwrap();
+    let config = blocks("toml")
+        .join("\n")
+        .replace("hidden_size = 64", "hidden_size = 4");
+    assert!(config.contains("hidden_size = 4"), "{config}");
+    fs::write(path("mine.toml"), &config).unwrap();
+    let run = |line: &str| {
+        let words = shell_words(line);
+        assert_eq!(words[0], "cellway");
+        let mut command = Command::cargo_bin("cellway").unwrap();
+        command.current_dir(folder.path()).args(&words[1..]);
+        command.assert().success();
+    };
+    run("cellway train mine.toml --out runs/demo --set train.epochs=1");
+    let lines = blocks("sh");
+    let commands: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.starts_with("cellway "))
+        .collect();
+    assert!(commands.len() >= 7);
+    for line in commands {
+        run(line);
+    }
+    for made in [
+        "labelled.csv",
+        "confusion.png",
+        "runs/mine/curve.png",
+        "runs/longer/model/config.json",
+    ] {
+        assert!(path(made).exists(), "{made}");
+    }
+}
+
+#[test]
+fn every_other_command_is_run_by_a_test_of_the_scripts() {
+    let commands: BTreeSet<String> = blocks("sh")
+        .into_iter()
+        .filter(|line| !line.starts_with("cellway "))
+        .collect();
+    let run_elsewhere = [
+        "scripts/data glove",  // scripts/tests/test_data.py, from a local server
+        "scripts/data sst",    // the same
+        "scripts/demo",        // scripts/test, one epoch
+        "scripts/setup --cpu", // scripts/tests/test_setup.py, but for the download
+        "scripts/test",        // who runs this
+    ];
+    assert_eq!(commands, run_elsewhere.map(str::to_owned).into());
+}
+
+/// Words of a line with double quotes.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words
+}
