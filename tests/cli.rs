@@ -327,7 +327,7 @@ fn predict_refuses_or_counts_what_it_cannot_read() {
         2
     );
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(said.contains("skipped 1 bad row"), "{said}");
+    assert!(said.contains("bad rows skipped: 1"), "{said}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Predict {
             stage.finish();
         }
         if skipped > 0 {
-            eprintln!("cellway: {}: skipped {skipped} bad rows", origin.display());
+            eprintln!("cellway: {}: bad rows skipped: {skipped}", origin.display());
         }
         Ok(())
     }

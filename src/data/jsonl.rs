@@ -2,33 +2,21 @@
 
 use serde_json::{Map, Value};
 
-use super::lines::Lines;
 use super::rows::{Reason, Rows};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub(super) fn read(rows: &mut Rows) -> Result<()> {
-    let file = std::fs::File::open(rows.path).map_err(Error::io(rows.path))?;
-    for line in Lines::new(std::io::BufReader::new(file), rows.path) {
-        let (number, line) = match line {
-            Ok(line) => line,
-            Err(error) => {
-                rows.refuse(Reason::NotUtf8, error)?;
-                continue;
-            }
-        };
-        let options = rows.options;
+    let options = rows.options;
+    rows.each_line(|rows, number, line| {
         let row = object(&line).and_then(|object| {
             let text = text(&object, &options.text_column)?;
             Ok((text, label(&object, &options.label_column)?))
         });
         match row {
-            Ok((text, label)) => rows.add(number, &text, &label)?,
-            Err(message) => {
-                rows.refuse(Reason::Broken, Error::line(rows.path, number, message))?;
-            }
+            Ok((text, label)) => rows.add(number, &text, &label),
+            Err(message) => rows.refuse_line(Reason::Broken, number, message),
         }
-    }
-    Ok(())
+    })
 }
 
 /// The object of a line, or what is wrong.

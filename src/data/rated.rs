@@ -1,30 +1,19 @@
 //! Rated sentences: id, rating and text, a tab between.
 
-use super::lines::Lines;
 use super::rows::{Reason, Rows};
 use super::{NEGATIVE, NEUTRAL, POSITIVE};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub(super) fn read(rows: &mut Rows) -> Result<()> {
-    let file = std::fs::File::open(rows.path).map_err(Error::io(rows.path))?;
-    for line in Lines::new(std::io::BufReader::new(file), rows.path) {
-        let (number, line) = match line {
-            Ok(line) => line,
-            Err(error) => {
-                rows.refuse(Reason::NotUtf8, error)?;
-                continue;
-            }
-        };
-        let path = rows.path;
-        let error = |message| Error::line(path, number, message);
+    let options = rows.options;
+    rows.each_line(|rows, number, line| {
         let columns: Vec<&str> = line.split('\t').collect();
         let [_id, rating, text] = columns[..] else {
             let message = format!(
                 "has {} columns, not id, rating and text with a tab between",
                 columns.len()
             );
-            rows.refuse(Reason::Broken, error(message))?;
-            continue;
+            return rows.refuse_line(Reason::Broken, number, message);
         };
         let Some(rating) = rating
             .parse()
@@ -32,17 +21,14 @@ pub(super) fn read(rows: &mut Rows) -> Result<()> {
             .filter(|rating: &f64| rating.is_finite())
         else {
             let message = format!("the rating {rating:?} is not a number");
-            rows.refuse(Reason::NotANumber, error(message))?;
-            continue;
+            return rows.refuse_line(Reason::NotANumber, number, message);
         };
-        let neutral = rows.options.neutral;
         let label = match rating {
-            _ if rating < -neutral => NEGATIVE,
-            _ if rating > neutral => POSITIVE,
-            _ if rows.options.classes == 2 => continue,
+            _ if rating < -options.neutral => NEGATIVE,
+            _ if rating > options.neutral => POSITIVE,
+            _ if options.classes == 2 => return Ok(()),
             _ => NEUTRAL,
         };
-        rows.add(number, text, label)?;
-    }
-    Ok(())
+        rows.add(number, text, label)
+    })
 }

@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
+use super::lines::Lines;
 use super::{Dataset, Example, ReadOptions};
 use crate::error::{Error, Result};
 
@@ -103,6 +106,27 @@ impl<'a> Rows<'a> {
         })
     }
 
+    /// Gives every line of the file, by its number, to `take`; one that is not
+    /// UTF-8 is refused.
+    pub fn each_line(
+        &mut self,
+        mut take: impl FnMut(&mut Self, u64, String) -> Result<()>,
+    ) -> Result<()> {
+        let file = File::open(self.path).map_err(Error::io(self.path))?;
+        for line in Lines::new(BufReader::new(file), self.path) {
+            match line {
+                Ok((number, line)) => take(self, number, line)?,
+                Err(error) => self.refuse(Reason::NotUtf8, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the row of this line.
+    pub fn refuse_line(&mut self, reason: Reason, line: u64, message: String) -> Result<()> {
+        self.refuse(reason, Error::line(self.path, line, message))
+    }
+
     /// Takes one row; `line` is for errors.
     pub fn add(&mut self, line: u64, text: &str, label: &str) -> Result<()> {
         let path = self.path;
@@ -147,7 +171,21 @@ impl<'a> Rows<'a> {
     pub fn refuse(&mut self, reason: Reason, error: Error) -> Result<()> {
         // What the operating system refuses is not a bad row.
         if !self.options.skip_bad || matches!(error, Error::Io { .. }) {
-            return Err(error);
+            return Err(match error {
+                Error::Line {
+                    path,
+                    line,
+                    message,
+                } => {
+                    let message = format!("{message} (skip_bad leaves such rows out)");
+                    Error::Line {
+                        path,
+                        line,
+                        message,
+                    }
+                }
+                other => other,
+            });
         }
         *self.skipped.counts.entry(reason).or_default() += 1;
         Ok(())

@@ -230,7 +230,7 @@ fn given_labels_keep_their_order_and_others_are_unknown() {
     let message = rows("text,label\nx,neg\ny,meh\n", &known).unwrap_err();
     assert_eq!(
         message,
-        "f:3: the label \"meh\" is none of the known ones: pos, neg"
+        "f:3: the label \"meh\" is none of the known ones: pos, neg (skip_bad leaves such rows out)"
     );
     let known = ReadOptions {
         format: Format::Sst,

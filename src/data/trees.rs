@@ -3,10 +3,9 @@
 
 use std::collections::HashSet;
 
-use super::lines::Lines;
 use super::rows::{Reason, Rows};
 use super::{FIVE, NEGATIVE, NEUTRAL, POSITIVE};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How deep a tree may be. The deepest of the treebank is not a tenth of it.
 const MAX_DEPTH: usize = 512;
@@ -18,41 +17,31 @@ const MAX_DEPTH: usize = 512;
 /// of its first place; in the treebank itself all places agree. Sentences are
 /// never merged.
 pub(super) fn read(rows: &mut Rows) -> Result<()> {
-    let file = std::fs::File::open(rows.path).map_err(Error::io(rows.path))?;
+    let options = rows.options;
     let mut seen = HashSet::new();
-    for line in Lines::new(std::io::BufReader::new(file), rows.path) {
-        let (number, line) = match line {
-            Ok(line) => line,
-            Err(error) => {
-                rows.refuse(Reason::NotUtf8, error)?;
-                continue;
-            }
-        };
+    rows.each_line(|rows, number, line| {
         let tree = match Tree::parse(&line) {
             Ok(tree) => tree,
-            Err(message) => {
-                rows.refuse(Reason::Broken, Error::line(rows.path, number, message))?;
-                continue;
-            }
+            Err(message) => return rows.refuse_line(Reason::Broken, number, message),
         };
-        let nodes = if rows.options.phrases {
+        let nodes = if options.phrases {
             &tree.nodes[..]
         } else {
             &tree.nodes[..1]
         };
         for node in nodes {
             let text = tree.words[node.first..node.end].join(" ");
-            if let Some(label) = label(node.sentiment, rows.options.classes)
-                && !(rows.options.phrases && seen.contains(&text))
+            if let Some(label) = label(node.sentiment, options.classes)
+                && !(options.phrases && seen.contains(&text))
             {
                 rows.add(number, &text, label)?;
             }
-            if rows.options.phrases {
+            if options.phrases {
                 seen.insert(text);
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The name of a sentiment among so many classes; none for a neutral one
