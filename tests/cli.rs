@@ -328,6 +328,10 @@ fn predict_refuses_or_counts_what_it_cannot_read() {
     );
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.contains("bad rows skipped: 1"), "{said}");
+    assert!(
+        said.contains("predict: 1 kB in") && said.contains("2 texts"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write;
 
 use cellway::checkpoint::safetensors::{self, Tensors};
 use cellway::lstm::{Call, Engine, Lstm, LstmConfig, Mode, State};
@@ -364,8 +365,10 @@ impl Worst {
         let mut outside = Vec::new();
         for ((who, what), (error, place)) in &self.0 {
             let bound = bound(what);
-            println!(
-                "{kind:?} {who}, {cases} cases: worst {what} error {error:.2e} (bound {bound:.0e})\n    at {place}"
+            // Not with println: this is shown where the test passes, too.
+            let _ = writeln!(
+                std::io::stderr(),
+                "{kind:?} {who}, {cases} cases: worst {what} error {error:.2e} (bound {bound:.0e}) at {place}"
             );
             if error.is_nan() || *error > bound {
                 outside.push(format!(

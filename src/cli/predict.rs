@@ -71,15 +71,15 @@ impl Predict {
             ..Predictor::new(&model)
         };
         let labels = model.config().labels();
-        let (rows, origin) = self.rows()?;
+        let input = self.open()?;
         match &self.output {
             None => {
                 let mut writer = Writer::new(std::io::stdout().lock(), form, labels)?;
-                self.stream(rows, &origin, &predictor, &mut writer, progress)?;
+                self.stream(input, &predictor, &mut writer, progress)?;
             }
             Some(path) => {
                 let mut writer = Writer::new(AtomicFile::create(path)?, form, labels)?;
-                self.stream(rows, &origin, &predictor, &mut writer, progress)?;
+                self.stream(input, &predictor, &mut writer, progress)?;
                 writer.finish()?.commit()?;
             }
         }
@@ -101,48 +101,51 @@ impl Predict {
         }
     }
 
-    /// The texts, and what an error calls their origin.
-    #[expect(clippy::type_complexity, reason = "named once, here")]
-    fn rows(&self) -> Result<(Box<dyn Iterator<Item = crate::error::Result<Row>>>, PathBuf)> {
+    fn open(&self) -> Result<Input> {
         if !self.texts.is_empty() {
             let texts = self.texts.clone().into_iter();
             let rows = texts.zip(1..).map(|(text, line)| Ok(Row { line, text }));
-            return Ok((Box::new(rows), PathBuf::from("arguments")));
+            return Ok(Input::new(Box::new(rows), "arguments"));
         }
         let path = self.input.clone().unwrap_or_else(|| PathBuf::from("-"));
-        if path == Path::new("-") && std::io::stdin().is_terminal() {
+        let reader = TextReader::open(&path, &self.text_column)?;
+        if path != Path::new("-") {
+            let (size, read) = (reader.size(), reader.bytes_read());
+            return Ok(Input {
+                origin: path,
+                progress: size.map(|size| (size, Box::new(read) as _)),
+                ..Input::new(Box::new(reader), "")
+            });
+        }
+        let typed = std::io::stdin().is_terminal();
+        if typed {
             eprintln!("cellway: reading texts from the terminal, one a line; end with Ctrl-D");
         }
-        let reader = TextReader::open(&path, &self.text_column)?;
-        let origin = match path == Path::new("-") {
-            true => PathBuf::from("standard input"),
-            false => path,
-        };
-        Ok((Box::new(reader), origin))
+        Ok(Input {
+            // Who types waits for an answer to each line.
+            chunk: if typed { 1 } else { CHUNK },
+            ..Input::new(Box::new(reader), "standard input")
+        })
     }
 
     fn stream<W: Write>(
         &self,
-        rows: impl Iterator<Item = crate::error::Result<Row>>,
-        origin: &Path,
+        input: Input,
         predictor: &Predictor,
         writer: &mut Writer<W>,
         progress: &Progress,
     ) -> Result<()> {
-        let from_file = self
-            .input
-            .as_deref()
-            .is_some_and(|path| path != Path::new("-"));
-        // Who types waits for an answer to each line.
-        let answer_at_once = !from_file && self.texts.is_empty() && std::io::stdin().is_terminal();
-        let size = if answer_at_once { 1 } else { CHUNK };
-        let mut stage = from_file.then(|| progress.stage("predict", 0, "texts"));
-        let mut skipped = 0;
-        let mut rows = rows.peekable();
+        const KB: u64 = 1000;
+        let mut stage = input
+            .progress
+            .as_ref()
+            .map(|(size, _)| progress.stage("predict", size.div_ceil(KB), "kB"));
+        let (mut done, mut shown, mut skipped) = (0, 0, 0);
+        let mut rows = input.rows.peekable();
         while rows.peek().is_some() {
             let (mut texts, mut ids) = (Vec::new(), Vec::new());
-            for row in rows.by_ref().take(size) {
-                match row.and_then(|row| encode(row, origin, predictor)) {
+            for row in rows.by_ref().take(input.chunk) {
+                match row.and_then(|row| encode(row, &input.origin, predictor)) {
                     Ok((text, tokens)) => {
                         texts.push(text);
                         ids.push(tokens);
@@ -155,17 +158,48 @@ impl Predict {
                 writer.write(text, &prediction)?;
             }
             writer.flush()?;
-            if let Some(stage) = &mut stage {
-                stage.advance(texts.len() as u64);
+            done += texts.len();
+            if let (Some(stage), Some((_, read))) = (&mut stage, &input.progress) {
+                let read = read().div_ceil(KB);
+                stage.message(format!("{done} texts"));
+                stage.advance(read - shown);
+                shown = read;
             }
         }
         if let Some(stage) = stage {
             stage.finish();
         }
         if skipped > 0 {
-            eprintln!("cellway: {}: bad rows skipped: {skipped}", origin.display());
+            eprintln!(
+                "cellway: {}: bad rows skipped: {skipped}",
+                input.origin.display()
+            );
         }
         Ok(())
+    }
+}
+
+type Rows = Box<dyn Iterator<Item = crate::error::Result<Row>>>;
+
+/// Texts from wherever they come.
+struct Input {
+    rows: Rows,
+    /// What an error calls their place.
+    origin: PathBuf,
+    /// How many are read before they are labelled.
+    chunk: usize,
+    /// Of a file: its size, and what counts the bytes that were read.
+    progress: Option<(u64, Box<dyn Fn() -> u64>)>,
+}
+
+impl Input {
+    fn new(rows: Rows, origin: &str) -> Self {
+        Input {
+            rows,
+            origin: PathBuf::from(origin),
+            chunk: CHUNK,
+            progress: None,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Texts without labels, one after another: what predictions are made for.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delimited::Table;
 use super::jsonl;
@@ -24,6 +26,22 @@ pub struct Row {
 pub struct TextReader {
     path: PathBuf,
     source: Source,
+    size: Option<u64>,
+    read: Arc<AtomicU64>,
+}
+
+/// Counts the bytes that pass.
+struct Counted<R> {
+    reader: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
 }
 
 enum Source {
@@ -42,27 +60,42 @@ impl TextReader {
     pub fn open(path: impl AsRef<Path>, text_column: &str) -> Result<Self> {
         let path = path.as_ref();
         if path == Path::new("-") {
-            return Self::new(
-                Box::new(BufReader::new(std::io::stdin())),
-                "txt",
-                path,
-                text_column,
-            );
+            return Self::new(std::io::stdin(), None, "txt", path, text_column);
         }
         let ending = path
             .extension()
             .and_then(|ending| ending.to_str())
             .unwrap_or_default();
         let file = File::open(path).map_err(Error::io(path))?;
-        Self::new(Box::new(BufReader::new(file)), ending, path, text_column)
+        let metadata = file.metadata().map_err(Error::io(path))?;
+        let size = metadata.is_file().then_some(metadata.len());
+        Self::new(file, size, ending, path, text_column)
+    }
+
+    /// The size of the file in bytes; none of a pipe.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Counts the bytes that were read so far, also while the reader is in use.
+    pub fn bytes_read(&self) -> impl Fn() -> u64 + use<> {
+        let read = Arc::clone(&self.read);
+        move || read.load(Ordering::Relaxed)
     }
 
     fn new(
-        reader: Box<dyn BufRead + Send>,
+        reader: impl Read + Send + 'static,
+        size: Option<u64>,
         ending: &str,
         path: &Path,
         text_column: &str,
     ) -> Result<Self> {
+        let read = Arc::new(AtomicU64::new(0));
+        let counted = Counted {
+            reader,
+            read: Arc::clone(&read),
+        };
+        let reader: Box<dyn BufRead + Send> = Box::new(BufReader::new(counted));
         let table = |reader, delimiter| {
             let table = Table::new(reader, path, delimiter)?;
             let column = table.column(text_column)?;
@@ -83,6 +116,8 @@ impl TextReader {
         Ok(Self {
             path: path.to_path_buf(),
             source,
+            size,
+            read,
         })
     }
 }
