@@ -1,5 +1,6 @@
 //! `cellway`: parse, run, print the error, exit code.
 
+use std::any::Any;
 use std::io;
 use std::process::ExitCode;
 
@@ -12,19 +13,8 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     // libtorch fails by exceptions, which arrive here as panics: out of memory,
-    // above all. Their first line says what happened; a backtrace helps nobody.
-    std::panic::set_hook(Box::new(|panic| {
-        let payload = panic.payload();
-        let message = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        eprintln!(
-            "cellway: internal error: {}",
-            message.lines().next().unwrap_or(message)
-        );
-    }));
+    // above all. They are told below; a backtrace helps nobody.
+    std::panic::set_hook(Box::new(|_| {}));
     match std::panic::catch_unwind(|| Cli::parse().run()) {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -32,7 +22,10 @@ fn main() -> ExitCode {
             eprintln!("cellway: {error:#}");
             ExitCode::from(FAILED)
         }
-        Err(_) => ExitCode::from(FAILED),
+        Err(panic) => {
+            eprintln!("cellway: internal error: {}", first_line(panic.as_ref()));
+            ExitCode::from(FAILED)
+        }
     }
 }
 
@@ -42,4 +35,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What a panic says, without the C++ stack behind it (whose line ends are
+/// escaped, as `unwrap` prints them).
+fn first_line(panic: &(dyn Any + Send)) -> &str {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    let line = message.lines().next().unwrap_or(message);
+    line.split("\\n").next().unwrap_or(line)
 }

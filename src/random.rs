@@ -9,7 +9,8 @@
 /// The golden ratio in 64 bits: the step of the Weyl sequence.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// One use of randomness in a program: two streams never share numbers.
+/// One use of randomness in a program. Streams share numbers only as any two
+/// hashes might.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
     key: u64,

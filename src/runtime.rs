@@ -61,19 +61,21 @@ impl DeviceChoice {
     /// Errors if a CUDA device is asked for that cannot be used, with the
     /// reason; never falls back to the CPU in silence.
     pub fn resolve(self) -> Result<Device> {
-        match (self, cuda()) {
-            (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Err(_)) => Ok(Device::Cpu),
-            (DeviceChoice::Auto, Ok(_)) => Ok(Device::Cuda(0)),
-            (DeviceChoice::Cuda(number), Ok(count)) if number < *count => Ok(Device::Cuda(number)),
-            (DeviceChoice::Cuda(_), Ok(count)) => Err(Error::Device {
-                device: self.to_string(),
-                message: format!("there are {count} CUDA devices, counted from cuda:0"),
-            }),
-            (DeviceChoice::Cuda(_), Err(reason)) => Err(Error::Device {
-                device: self.to_string(),
-                message: reason.clone(),
-            }),
-        }
+        let message = match self {
+            DeviceChoice::Cpu => return Ok(Device::Cpu),
+            DeviceChoice::Auto => {
+                return Ok(cuda().as_ref().map_or(Device::Cpu, |_| Device::Cuda(0)));
+            }
+            DeviceChoice::Cuda(number) => match cuda() {
+                Ok(count) if number < *count => return Ok(Device::Cuda(number)),
+                Ok(count) => format!("there are {count} CUDA devices, counted from cuda:0"),
+                Err(reason) => reason.clone(),
+            },
+        };
+        Err(Error::Device {
+            device: self.to_string(),
+            message,
+        })
     }
 }
 

@@ -404,12 +404,13 @@ fn what_is_wrong_is_named() {
         (&["train", "none.toml"], &["none.toml: No such file"]),
         (&["frobnicate"], &["unrecognized subcommand"]),
     ] {
-        let out = match says[0] {
-            // Said after the tables: the folder is made last.
-            "holds no run" => &["--json"][..],
-            _ => &[],
+        let out = if arguments[0] == "train" && !arguments.contains(&"--out") {
+            &["--out", "new"][..]
+        } else {
+            &[]
         };
         bench.fails(&[arguments, out].concat(), says);
+        assert!(!bench.path().join("new").exists());
     }
     if cellway::runtime::cuda().is_err() {
         bench.fails(

@@ -102,7 +102,7 @@ impl Eval {
         if skipped.total() > 0 {
             eprintln!("cellway: {}: {skipped}", self.data.display());
         }
-        let corpus = Corpus::new(&dataset, model.tokenizer(), None)?;
+        let corpus = Corpus::new(&dataset, &model)?;
         let metrics = evaluate(&model, &corpus, self.model.engine.into())?;
         if let Some(picture) = &self.picture {
             plot::confusion_matrix(picture, &corpus.labels, metrics.confusion.rows())

@@ -143,18 +143,15 @@ impl Predict {
         let (mut done, mut shown, mut skipped) = (0, 0, 0);
         let mut rows = input.rows.peekable();
         while rows.peek().is_some() {
-            let (mut texts, mut ids) = (Vec::new(), Vec::new());
+            let mut texts = Vec::new();
             for row in rows.by_ref().take(input.chunk) {
-                match row.and_then(|row| encode(row, &input.origin, predictor)) {
-                    Ok((text, tokens)) => {
-                        texts.push(text);
-                        ids.push(tokens);
-                    }
+                match row.and_then(|row| text(row, &input.origin)) {
+                    Ok(text) => texts.push(text),
                     Err(Error::Line { .. }) if self.skip_bad => skipped += 1,
                     Err(error) => return Err(error.into()),
                 }
             }
-            for (text, prediction) in texts.iter().zip(predictor.predict_ids(&ids)?) {
+            for (text, prediction) in texts.iter().zip(predictor.predict(&texts)?) {
                 writer.write(text, &prediction)?;
             }
             writer.flush()?;
@@ -203,17 +200,14 @@ impl Input {
     }
 }
 
-fn encode(
-    row: Row,
-    origin: &Path,
-    predictor: &Predictor,
-) -> crate::error::Result<(String, Vec<i64>)> {
-    let tokens = predictor.model.tokenizer().encode(&row.text)?;
-    if tokens.is_empty() {
-        let message = "the text has no word to go by; --skip-bad leaves such rows out";
+/// As the readers of labelled texts: none is empty. One of punctuation alone may
+/// pass, as it does there.
+fn text(row: Row, origin: &Path) -> crate::error::Result<String> {
+    if row.text.trim().is_empty() {
+        let message = "the text is empty; --skip-bad leaves such rows out";
         return Err(Error::line(origin, row.line, message));
     }
-    Ok((row.text, tokens))
+    Ok(row.text)
 }
 
 /// Writes predictions in one form.

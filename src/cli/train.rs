@@ -10,7 +10,7 @@ use super::{DeviceArg, EngineArg, say, say_json};
 use crate::model::Model;
 use crate::report::plot::{self, EpochPoint};
 use crate::report::{Progress, Stage, Table, metrics_table};
-use crate::text::UNK_ID;
+use crate::text::UNK;
 use crate::train::{
     Config, Corpus, EpochRecord, Observer, Prepared, RunFolder, Summary, evaluate, fit, prepare,
 };
@@ -52,6 +52,7 @@ impl Train {
             config.train.engine = engine.into();
         }
         let device = self.device.device.resolve()?;
+        RunFolder::check(self.folder(), self.overwrite)?;
         let prepared = prepare(&config)?;
         for (file, skipped) in &prepared.skipped {
             eprintln!("cellway: {file}: {skipped}");
@@ -196,9 +197,10 @@ fn data_table(prepared: &Prepared) -> String {
         ("dev", Some(&prepared.dev)),
         ("test", prepared.test.as_ref()),
     ];
+    let unknown = prepared.model.tokenizer().id(UNK);
     for (name, corpus) in splits {
         if let Some(corpus) = corpus {
-            table.row(split_row(name, corpus));
+            table.row(split_row(name, corpus, unknown));
         }
     }
     let vectors = match &prepared.vectors {
@@ -215,7 +217,7 @@ fn data_table(prepared: &Prepared) -> String {
     format!("{table}\n{vectors}")
 }
 
-fn split_row(name: &str, corpus: &Corpus) -> Vec<String> {
+fn split_row(name: &str, corpus: &Corpus, unknown: Option<u32>) -> Vec<String> {
     let lengths = corpus.lengths();
     let count = lengths.len();
     let mean = lengths.iter().sum::<usize>() as f64 / count.max(1) as f64;
@@ -225,7 +227,10 @@ fn split_row(name: &str, corpus: &Corpus) -> Vec<String> {
         count.to_string(),
         format!("{mean:.1}"),
         longest.to_string(),
-        format!("{:.1} %", 100.0 * corpus.share_of(i64::from(UNK_ID))),
+        match unknown {
+            Some(id) => format!("{:.1} %", 100.0 * corpus.share_of(i64::from(id))),
+            None => String::new(),
+        },
     ];
     row.extend((0..corpus.labels.len() as u32).map(|class| {
         let of_it = corpus

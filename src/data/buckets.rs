@@ -7,6 +7,9 @@ use crate::random::Stream;
 /// How many batches' worth of texts are sorted by length together. More gives
 /// less padding, fewer gives freer mixing.
 const POOL: usize = 50;
+/// Of few texts there are still so many pools, so that a text meets others in
+/// each epoch.
+const LEAST_POOLS: usize = 4;
 
 /// How large a batch may be. Zero is taken as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +42,9 @@ impl Limit {
                 (limit as u128 * lengths.len() as u128 / tokens.max(1) as u128) as usize
             }
         };
-        batch.max(1).saturating_mul(POOL)
+        let batch = batch.max(1);
+        let few = lengths.len().div_ceil(LEAST_POOLS).div_ceil(batch);
+        batch.saturating_mul(few.clamp(1, POOL))
     }
 }
 

@@ -2,6 +2,12 @@
 
 use crate::error::{Error, Result};
 
+/// The largest size of anything: far above what is useful, and few enough for
+/// products of sizes to fit into 64 bits.
+pub(crate) const SIZE_LIMIT: i64 = 1 << 20;
+/// The most numbers that all parameters have together: 8 GiB in f32.
+pub(crate) const PARAMETER_LIMIT: i64 = 1 << 31;
+
 /// The architecture, with the meanings and defaults of `torch.nn.LSTM`; only
 /// `batch_first` is true by default here.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,8 +75,9 @@ impl LstmConfig {
             ("num_layers", self.num_layers),
         ];
         for (key, size) in sizes {
-            if size < 1 {
-                return Err(Error::config(key, format!("must be 1 or more, not {size}")));
+            if !(1..=SIZE_LIMIT).contains(&size) {
+                let message = format!("must be 1 to {SIZE_LIMIT}, not {size}");
+                return Err(Error::config(key, message));
             }
         }
         if self.proj_size < 0 || self.proj_size >= self.hidden_size {
@@ -88,6 +95,26 @@ impl LstmConfig {
                 format!("must be in [0, 1), not {}", self.dropout),
             ));
         }
+        if self.parameter_count() > PARAMETER_LIMIT {
+            let message = format!(
+                "{} with num_layers {} makes more than {PARAMETER_LIMIT} parameters; take less",
+                self.hidden_size, self.num_layers
+            );
+            return Err(Error::config("hidden_size", message));
+        }
         Ok(())
+    }
+
+    /// How many numbers all parameters have together.
+    fn parameter_count(&self) -> i64 {
+        let gates = super::params::GATES * self.hidden_size;
+        let cell = |layer| {
+            let read = self.layer_input_size(layer) + self.output_size() + 2;
+            gates * read + self.proj_size * self.hidden_size
+        };
+        let above = (self.num_layers - 1).saturating_mul(cell(1));
+        above
+            .saturating_add(cell(0))
+            .saturating_mul(self.directions())
     }
 }

@@ -1,7 +1,8 @@
 //! The fused engine: the same parameters through libtorch's own LSTM, which is
 //! oneDNN on the CPU (f32) and cuDNN on CUDA.
 //!
-//! Texts of unequal length run in one of two forms, with equal results:
+//! Texts of unequal length run in one of two forms, tested equal on the CPU (on
+//! CUDA cuDNN may use TF32, as it does in PyTorch by default):
 //!
 //! - **padded** (CPU): libtorch reads on over the padding, so the state has to
 //!   be kept there. An extra input column, 1 in the padding and 0 elsewhere,
@@ -17,9 +18,14 @@ use tch::{Device, Kind, Tensor};
 use super::params::{CellParams, FORGET_GATE, GATES, INPUT_GATE};
 use super::{Lstm, Ragged, State};
 
-/// What drives a gate to saturation: sigmoid(±30000) is 1 or 0 in every dtype,
-/// and 30000 is finite in f16.
-const SATURATE: f64 = 30_000.0;
+/// What drives a gate to saturation, whatever else is added to it: the sigmoid
+/// of it is 1, that of its negative 0.
+fn saturating(kind: Kind) -> f64 {
+    match kind {
+        Kind::Half => 30_000.0, // the largest number of f16 is 65504
+        _ => 1e30,
+    }
+}
 
 /// Applied to the input of the layer with this number (from 1 on).
 pub(crate) type Dropout<'a> = &'a dyn Fn(i64, &Tensor) -> Tensor;
@@ -101,7 +107,7 @@ fn layers(
     (x, State::cat(&ends))
 }
 
-/// Packed: sorted by length, the longest first, without padding.
+/// Packed, for all layers at once, or with dropout one after another.
 pub(super) fn packed(
     lstm: &Lstm,
     input: &Tensor,
@@ -109,9 +115,25 @@ pub(super) fn packed(
     start: &State,
     dropout: Option<Dropout>,
 ) -> (Tensor, State) {
-    let device = input.device();
-    let mut order: Vec<i64> = (0..ragged.lengths.len() as i64).collect();
-    order.sort_by_key(|&text| -ragged.lengths[text as usize]);
+    let call = |x: &Tensor, start: &State, params: &[&Tensor], count| {
+        pack_and_run(lstm, x, ragged, start, params, count)
+    };
+    layers(lstm, input.shallow_clone(), start, dropout, call)
+}
+
+/// Sorts by length, the longest first, leaves out the padding, reads, and puts
+/// all back: `x` `[T, B, F]` gives `[T, B, D*P]`.
+fn pack_and_run(
+    lstm: &Lstm,
+    x: &Tensor,
+    ragged: &Ragged,
+    start: &State,
+    params: &[&Tensor],
+    layers: i64,
+) -> (Tensor, State) {
+    let lengths = Vec::<i64>::try_from(&ragged.lengths).unwrap_or_default();
+    let mut order: Vec<i64> = (0..lengths.len() as i64).collect();
+    order.sort_by_key(|&text| -lengths[text as usize]);
     let mut back = vec![0i64; order.len()];
     for (place, &text) in order.iter().enumerate() {
         back[text as usize] = place as i64;
@@ -119,46 +141,39 @@ pub(super) fn packed(
     // libtorch refuses length 0: those texts read one step, undone below.
     let sorted: Vec<i64> = order
         .iter()
-        .map(|&text| ragged.lengths[text as usize].max(1))
+        .map(|&text| lengths[text as usize].max(1))
         .collect();
-    let order = Tensor::from_slice(&order).to_device(device);
-    let back = Tensor::from_slice(&back).to_device(device);
+    let order = Tensor::from_slice(&order).to_device(x.device());
+    let back = Tensor::from_slice(&back).to_device(x.device());
 
-    let (data, batch_sizes) = input
+    let (data, batch_sizes) = x
         .index_select(1, &order)
         .internal_pack_padded_sequence(&Tensor::from_slice(&sorted), false);
-    let sorted_start = State {
-        h: start.h.index_select(1, &order),
-        c: start.c.index_select(1, &order),
-    };
-    let (data, end) = layers(
-        lstm,
-        data,
-        &sorted_start,
-        dropout,
-        |x, start, params, count| {
-            let (output, h, c) = Tensor::lstm_data(
-                x,
-                &batch_sizes,
-                &[&start.h, &start.c],
-                params,
-                lstm.config.bias,
-                count,
-                0.0,
-                true,
-                lstm.config.bidirectional,
-            );
-            (output, State { h, c })
-        },
+    let (data, h, c) = Tensor::lstm_data(
+        &data,
+        &batch_sizes,
+        &[
+            start.h.index_select(1, &order),
+            start.c.index_select(1, &order),
+        ],
+        &params
+            .iter()
+            .map(|param| param.shallow_clone())
+            .collect::<Vec<_>>(),
+        lstm.config.bias,
+        layers,
+        0.0,
+        true,
+        lstm.config.bidirectional,
     );
-    let (output, _) =
-        Tensor::internal_pad_packed_sequence(&data, &batch_sizes, false, 0.0, input.size()[0]);
+    let time = x.size()[0];
+    let (output, _) = Tensor::internal_pad_packed_sequence(&data, &batch_sizes, false, 0.0, time);
     let output = output.index_select(1, &back);
 
-    let empty = lengths(ragged, device).eq(0).view([1, -1, 1]);
+    let empty = ragged.lengths.eq(0).view([1, -1, 1]);
     let state = State {
-        h: start.h.where_self(&empty, &end.h.index_select(1, &back)),
-        c: start.c.where_self(&empty, &end.c.index_select(1, &back)),
+        h: start.h.where_self(&empty, &h.index_select(1, &back)),
+        c: start.c.where_self(&empty, &c.index_select(1, &back)),
     };
     (output.masked_fill(&ragged.padding, 0.0), state)
 }
@@ -172,9 +187,9 @@ fn padded(
     dropout: Option<Dropout>,
 ) -> (Tensor, State) {
     let (time, batch) = (input.size()[0], input.size()[1]);
-    let lengths = lengths(ragged, input.device());
-    let reversed = lstm.config.bidirectional.then(|| reversal(&lengths, time));
-    let last = (&lengths - 1).clamp_min(0).view([1, -1, 1]);
+    let lengths = &ragged.lengths;
+    let reversed = lstm.config.bidirectional.then(|| reversal(lengths, time));
+    let last = (lengths - 1).clamp_min(0).view([1, -1, 1]);
     let empty = lengths.eq(0).unsqueeze(-1); // [B, 1]
     let column = ragged.padding.to_kind(input.kind()); // [T, B, 1]
 
@@ -226,22 +241,16 @@ fn padded(
     (x, State::cat(&ends))
 }
 
-fn lengths(ragged: &Ragged, device: Device) -> Tensor {
-    Tensor::from_slice(&ragged.lengths).to_device(device)
-}
-
 /// `W_ih` `[4H, I + 1]`: the last column holds the state where it meets a 1.
 fn with_column(params: &CellParams, hidden: i64) -> Tensor {
-    let column = Tensor::zeros(
-        [GATES * hidden, 1],
-        (params.w_ih.kind(), params.w_ih.device()),
-    );
+    let kind = params.w_ih.kind();
+    let column = Tensor::zeros([GATES * hidden, 1], (kind, params.w_ih.device()));
     let _ = column
         .narrow(0, INPUT_GATE * hidden, hidden)
-        .fill_(-SATURATE);
+        .fill_(-saturating(kind));
     let _ = column
         .narrow(0, FORGET_GATE * hidden, hidden)
-        .fill_(SATURATE);
+        .fill_(saturating(kind));
     Tensor::cat(&[&params.w_ih, &column], 1)
 }
 

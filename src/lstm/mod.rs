@@ -19,6 +19,7 @@ mod tests;
 use tch::{Device, Kind, Tensor};
 
 pub use self::config::LstmConfig;
+pub(crate) use self::config::{PARAMETER_LIMIT, SIZE_LIMIT};
 pub use self::params::{BiasInit, CellParams, Init};
 pub use self::plain::Trace;
 use crate::error::{Error, Result};
@@ -124,7 +125,8 @@ pub struct Output {
 
 /// The lengths of a batch that has padding, as the engines need them.
 pub(crate) struct Ragged {
-    pub lengths: Vec<i64>,
+    /// `[B]` i64.
+    pub lengths: Tensor,
     /// `[T, B, 1]`, true behind the end of a text.
     pub padding: Tensor,
 }
@@ -135,7 +137,7 @@ impl Ragged {
         let steps = Tensor::arange(time, (Kind::Int64, device));
         let padding = steps.unsqueeze(1).ge_tensor(&ends.unsqueeze(0));
         Ragged {
-            lengths: lengths.to_vec(),
+            lengths: ends,
             padding: padding.unsqueeze(-1),
         }
     }
@@ -161,7 +163,8 @@ impl Lstm {
     }
 
     /// With parameters that `get` gives for a PyTorch name such as
-    /// `weight_ih_l0_reverse`. Errors if one has a wrong shape.
+    /// `weight_ih_l0_reverse`. Errors if one has a wrong shape, or another dtype
+    /// or device than the rest.
     pub fn from_tensors(
         config: LstmConfig,
         mut get: impl FnMut(&str) -> Result<Tensor>,
@@ -173,6 +176,12 @@ impl Lstm {
                 expect_shape(name, &tensor, shape)?;
                 Ok(tensor)
             })
+        })
+        .and_then(|lstm| {
+            for (name, tensor) in lstm.parameters() {
+                lstm.expect_kind(&name, tensor)?;
+            }
+            Ok(lstm)
         })
     }
 
@@ -207,7 +216,7 @@ impl Lstm {
     }
 
     /// Replaces each parameter: a move to a device, a cast.
-    pub fn map(&mut self, change: impl Fn(&Tensor) -> Tensor) {
+    pub(crate) fn map(&mut self, change: impl Fn(&Tensor) -> Tensor) {
         for params in self.layers.iter_mut().flatten() {
             params.w_ih = change(&params.w_ih);
             params.w_hh = change(&params.w_hh);
@@ -304,6 +313,23 @@ impl Lstm {
         }
     }
 
+    /// The dtype and device of the parameters.
+    fn expect_kind(&self, name: &str, tensor: &Tensor) -> Result<()> {
+        let weight = &self.layers[0][0].w_ih;
+        let of = |tensor: &Tensor| (tensor.kind(), tensor.device());
+        if of(tensor) == of(weight) {
+            return Ok(());
+        }
+        let message = format!(
+            "is {:?} on {:?}, but the parameters are {:?} on {:?}; convert one of them",
+            tensor.kind(),
+            tensor.device(),
+            weight.kind(),
+            weight.device()
+        );
+        Err(Error::tensor(name, message))
+    }
+
     /// Checks everything that a caller can get wrong, so that the engines need
     /// not, and brings it into one form: time first, zeros in the padding.
     fn prepare(&self, input: &Tensor, call: &Call) -> Result<Prepared> {
@@ -322,19 +348,7 @@ impl Lstm {
                 ),
             ));
         }
-        let weight = &self.layers[0][0].w_ih;
-        if (input.kind(), input.device()) != (weight.kind(), weight.device()) {
-            return Err(Error::tensor(
-                "input",
-                format!(
-                    "is {:?} on {:?}, but the parameters are {:?} on {:?}; convert one of them",
-                    input.kind(),
-                    input.device(),
-                    weight.kind(),
-                    weight.device()
-                ),
-            ));
-        }
+        self.expect_kind("input", input)?;
         // Contiguous, so that no step's product depends on the length of T.
         let input = match self.config.batch_first {
             true => input.transpose(0, 1).contiguous(),
@@ -365,7 +379,12 @@ impl Lstm {
                 let rows = self.config.num_layers * self.config.directions();
                 expect_shape("h", &state.h, &[rows, batch, self.config.output_size()])?;
                 expect_shape("c", &state.c, &[rows, batch, self.config.hidden_size])?;
-                state.shallow_clone()
+                self.expect_kind("h", &state.h)?;
+                self.expect_kind("c", &state.c)?;
+                State {
+                    h: state.h.contiguous(),
+                    c: state.c.contiguous(),
+                }
             }
         };
         Ok(Prepared {

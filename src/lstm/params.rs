@@ -194,7 +194,7 @@ impl Init {
         Ok(params)
     }
 
-    fn validate(&self, config: &LstmConfig) -> Result<()> {
+    pub(crate) fn validate(&self, config: &LstmConfig) -> Result<()> {
         if self.bias != BiasInit::Uniform && !config.bias {
             return Err(Error::config(
                 "bias",

@@ -2,23 +2,25 @@
 
 use tch::{Device, Tensor};
 
-use super::PAD_ID;
+/// Behind the ends of texts: a row that every embedding has.
+const PADDING: i64 = 0;
 
 /// A padded batch of token ids.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, T]` i64, `T` the longest length, the id of `<pad>` behind the ends.
+    /// `[B, T]` i64, `T` the longest length; what stands behind the ends is never
+    /// read.
     pub ids: Tensor,
     /// The length of each text.
     pub lengths: Vec<i64>,
 }
 
 impl Batch {
-    /// Pads and moves to `device`.
-    pub fn new<'a>(texts: impl IntoIterator<Item = &'a [i64]>, device: Device) -> Batch {
+    /// Pads and moves to `device`. The ids must be rows of the embedding.
+    pub(super) fn new<'a>(texts: impl IntoIterator<Item = &'a [i64]>, device: Device) -> Batch {
         let texts: Vec<&[i64]> = texts.into_iter().collect();
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
-        let mut ids = vec![PAD_ID; texts.len() * longest];
+        let mut ids = vec![PADDING; texts.len() * longest];
         for (row, text) in texts.iter().enumerate() {
             ids[row * longest..][..text.len()].copy_from_slice(text);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Pooling;
 use crate::error::{Error, Result};
-use crate::lstm::LstmConfig;
+use crate::lstm::{LstmConfig, PARAMETER_LIMIT, SIZE_LIMIT};
 
 /// What `model_type` says in our directories.
 pub(crate) const MODEL_TYPE: &str = "cellway-lstm-classifier";
@@ -52,6 +52,9 @@ pub struct ModelConfig {
     pub head_dropout: f64,
     /// From logits to probabilities.
     pub head: HeadKind,
+    /// Longer texts are cut after so many tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
     /// The label of each class, by its number.
     pub id2label: BTreeMap<u32, String>,
 }
@@ -77,6 +80,7 @@ impl ModelConfig {
                 2 => HeadKind::Sigmoid,
                 _ => HeadKind::Softmax,
             },
+            max_tokens: None,
             id2label: (0..).zip(labels.iter().cloned()).collect(),
         }
     }
@@ -114,10 +118,23 @@ impl ModelConfig {
 
     /// Says which setting is impossible.
     pub fn validate(&self) -> Result<()> {
+        // The LSTM calls this its input_size.
+        if !(1..=SIZE_LIMIT).contains(&self.embedding_size) {
+            let message = format!("must be 1 to {SIZE_LIMIT}, not {}", self.embedding_size);
+            return Err(Error::config("embedding_size", message));
+        }
         self.lstm().validate()?;
-        if self.vocab_size < 2 {
-            let message = "must be 2 or more, for padding and unknown words";
+        if self.vocab_size < 1
+            || self.vocab_size.saturating_mul(self.embedding_size) > PARAMETER_LIMIT
+        {
+            let message = format!(
+                "must be 1 or more, and make at most {PARAMETER_LIMIT} numbers with embedding_size {}; it is {}",
+                self.embedding_size, self.vocab_size
+            );
             return Err(Error::config("vocab_size", message));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(Error::config("max_tokens", "must be 1 or more"));
         }
         if !(0.0..1.0).contains(&self.head_dropout) {
             let message = format!("must be in [0, 1), not {}", self.head_dropout);

@@ -23,10 +23,7 @@ use crate::error::{Error, Result};
 use crate::lstm::params::{normal, uniform};
 use crate::lstm::{Call, Engine, Init, Lstm, Mode};
 use crate::random::Stream;
-use crate::text::{self, Tokenizer};
-
-/// The id behind the ends of texts.
-const PAD_ID: i64 = text::PAD_ID as i64;
+use crate::text::{PAD, Tokenizer};
 
 /// The names of the parameters outside of the LSTM; its own stand behind `lstm.`.
 const EMBEDDING: &str = "embedding.weight";
@@ -66,7 +63,10 @@ impl Model {
             &[config.vocab_size, config.embedding_size],
             named(EMBEDDING),
         );
-        let _ = embedding.get(PAD_ID).zero_();
+        // Padding is never read, but a text may hold the word.
+        if let Some(pad) = tokenizer.id(PAD) {
+            let _ = embedding.get(i64::from(pad)).zero_();
+        }
         let bound = 1.0 / (config.pooled_size() as f64).sqrt();
         let head = |shape: &[i64], name| leaf(uniform(shape, -bound, bound, named(name)));
         let logits = config.logits();
@@ -116,6 +116,8 @@ impl Model {
     }
 
     /// Replaces rows of the embedding: `rows[n]` gets `values[n * E..]`.
+    ///
+    /// Errors if the values do not fill the rows, or a row is not there.
     pub fn set_embedding(&mut self, rows: &[i64], values: &[f32]) -> Result<()> {
         let shape = [rows.len() as i64, self.config.embedding_size];
         if shape.iter().product::<i64>() != values.len() as i64 {
@@ -128,8 +130,40 @@ impl Model {
             .view(shape)
             .to_device(self.device());
         let rows = Tensor::from_slice(rows).to_device(self.device());
-        let _ = tch::no_grad(|| self.embedding.index_copy_(0, &rows, &values));
+        let _ = tch::no_grad(|| self.embedding.f_index_copy_(0, &rows, &values))?;
         Ok(())
+    }
+
+    /// The token ids of each text, cut to what the model reads at the most.
+    pub fn encode(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Vec<i64>>> {
+        let mut ids = self.tokenizer.encode_all(texts)?;
+        if let Some(most) = self.config.max_tokens {
+            ids.iter_mut().for_each(|text| text.truncate(most));
+        }
+        Ok(ids)
+    }
+
+    /// A padded batch on the model's device.
+    ///
+    /// Errors if an id is no row of the embedding.
+    pub fn batch<'a>(&self, texts: impl IntoIterator<Item = &'a [i64]>) -> Result<Batch> {
+        let texts: Vec<&[i64]> = texts.into_iter().collect();
+        let rows = 0..self.config.vocab_size;
+        match texts
+            .iter()
+            .copied()
+            .flatten()
+            .find(|id| !rows.contains(id))
+        {
+            None => Ok(Batch::new(texts, self.device())),
+            Some(id) => Err(Error::tensor(
+                EMBEDDING,
+                format!(
+                    "has {} rows, but the tokenizer gives the id {id}; they are of different models",
+                    rows.end
+                ),
+            )),
+        }
     }
 
     /// Multiplies the whole embedding.
@@ -159,7 +193,8 @@ impl Model {
 
     /// Logits `[B, 1]` or `[B, C]`.
     pub fn forward(&self, batch: &Batch, engine: Engine, mode: Mode) -> Result<Tensor> {
-        let embedded = Tensor::embedding(&self.embedding, &batch.ids, PAD_ID, false, false);
+        // No padding_idx: padding has no gradient, since the LSTM never reads it.
+        let embedded = Tensor::embedding(&self.embedding, &batch.ids, -1, false, false);
         let call = Call {
             lengths: Some(&batch.lengths),
             engine,
@@ -177,7 +212,7 @@ impl Model {
 
     /// The mean loss of a batch with classes `truth` `[B]` i64: cross-entropy,
     /// binary for a sigmoid head.
-    pub fn loss(&self, logits: &Tensor, truth: &Tensor) -> Tensor {
+    pub(crate) fn loss(&self, logits: &Tensor, truth: &Tensor) -> Tensor {
         match self.config.head {
             HeadKind::Sigmoid => {
                 let truth = truth.to_kind(logits.kind()).unsqueeze(-1);

@@ -2,9 +2,9 @@
 
 use tch::Tensor;
 
-use super::{Batch, Model};
+use super::Model;
 use crate::data::{Limit, eval_batches};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lstm::{Engine, Mode};
 
 /// What the model says about one text.
@@ -39,7 +39,7 @@ impl<'a> Predictor<'a> {
 
     /// One prediction for each text, in their order.
     pub fn predict(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Vec<Prediction>> {
-        self.predict_ids(&self.model.tokenizer().encode_all(texts)?)
+        self.predict_ids(&self.model.encode(texts)?)
     }
 
     /// As [`predict`](Self::predict), from token ids.
@@ -54,6 +54,11 @@ impl<'a> Predictor<'a> {
         let count = probabilities.numel();
         let mut flat = vec![0f32; count];
         probabilities.f_copy_data(&mut flat, count)?;
+        if flat.iter().any(|probability| !probability.is_finite()) {
+            let message =
+                "the model gives no finite probability; its weights hold NaN or are too large";
+            return Err(Error::NonFinite(message.to_owned()));
+        }
         Ok(flat.chunks(classes).map(prediction).collect())
     }
 
@@ -66,7 +71,7 @@ impl<'a> Predictor<'a> {
         let logits = Tensor::zeros([texts.len() as i64, width], tch::kind::FLOAT_CPU);
         for rows in eval_batches(&lengths, self.limit) {
             let ids = rows.iter().map(|&row| texts[row].as_slice());
-            let batch = Batch::new(ids, self.model.device());
+            let batch = self.model.batch(ids)?;
             let part = self.model.forward(&batch, self.engine, Mode::Eval)?;
             let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
             let part = part.to_device(tch::Device::Cpu);

@@ -161,7 +161,7 @@ fn a_wrong_config_is_refused_with_the_reason() {
         (
             "\"hidden_size\": 6",
             "\"hidden_size\": -6",
-            "hidden_size: must be 1 or more",
+            "hidden_size: must be 1 to",
         ),
         (
             "\"hidden_size\": 6",
@@ -171,8 +171,8 @@ fn a_wrong_config_is_refused_with_the_reason() {
         ("\"hidden_size\": 6", "\"hidden_sise\": 6", "unknown field"),
         (
             "\"vocab_size\": 7",
-            "\"vocab_size\": 1",
-            "vocab_size: must be 2",
+            "\"vocab_size\": 0",
+            "vocab_size: must be 1 or more",
         ),
         (
             "\"head_dropout\": 0.0",
@@ -251,6 +251,28 @@ fn wrong_weights_are_refused_with_the_reason() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn ids_without_a_row_and_weights_of_nan_are_errors() {
+    let model = model(|_| ());
+    for id in [7, -1] {
+        let error = Predictor::new(&model)
+            .predict_ids(&[vec![1, id]])
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("has 7 rows, but the tokenizer gives the id"),
+            "{error}"
+        );
+    }
+    let _ = tch::no_grad(|| model.head_bias.shallow_clone().fill_(f64::NAN));
+    let error = Predictor::new(&model)
+        .predict(&TEXTS)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no finite probability"), "{error}");
 }
 
 #[test]

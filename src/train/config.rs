@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Limit, ReadOptions};
 use crate::error::{Error, Result};
-use crate::lstm::{BiasInit, Engine, Init};
+use crate::lstm::{BiasInit, Engine, Init, LstmConfig};
 use crate::metrics::Metric;
 use crate::model::Pooling;
 
@@ -164,6 +164,18 @@ impl Default for LstmSection {
 }
 
 impl LstmSection {
+    /// The LSTM that reads vectors of this size.
+    pub fn architecture(&self, input_size: i64) -> LstmConfig {
+        LstmConfig {
+            num_layers: self.num_layers,
+            bias: self.bias,
+            dropout: self.dropout,
+            bidirectional: self.bidirectional,
+            proj_size: self.proj_size,
+            ..LstmConfig::new(input_size, self.hidden_size)
+        }
+    }
+
     /// How the parameters start.
     pub fn init(&self) -> Result<Init> {
         let bias = match (self.forget_bias, self.chrono) {
@@ -362,7 +374,32 @@ impl Config {
             "text.max_tokens",
             "must be 1 or more",
         )?;
-        self.lstm.init().map(|_| ())
+        check(
+            (0.0..1.0).contains(&self.head.dropout),
+            "head.dropout",
+            "must be in [0, 1)",
+        )?;
+        for (key, share) in [
+            ("data.dev_share", self.data.dev_share),
+            ("data.test_share", self.data.test_share),
+        ] {
+            check((0.0..1.0).contains(&share), key, "must be in [0, 1)")?;
+        }
+        check(
+            self.data.dev_share + self.data.test_share < 1.0,
+            "data.dev_share",
+            "and data.test_share must be below 1 together",
+        )?;
+        let in_section = |error| match error {
+            Error::Config { key, message } if !key.starts_with("lstm.") => {
+                Error::config(format!("lstm.{key}"), message)
+            }
+            other => other,
+        };
+        let lstm = self.lstm.architecture(self.embedding.size);
+        lstm.validate().map_err(in_section)?;
+        let init = self.lstm.init()?;
+        init.validate(&lstm).map_err(in_section)
     }
 }
 
@@ -471,6 +508,22 @@ mod tests {
             (&["embedding.size=0"], "embedding.size"),
             (&["text.min_frequency=0"], "text.min_frequency"),
             (&["text.max_tokens=0"], "text.max_tokens"),
+            (&["head.dropout=1"], "head.dropout: must be in"),
+            (&["lstm.dropout=1"], "lstm.dropout: must be in"),
+            (&["lstm.hidden_size=0"], "lstm.hidden_size: must be 1 to"),
+            (
+                &["lstm.hidden_size=1000000"],
+                "lstm.hidden_size: 1000000 with num_layers 1",
+            ),
+            (
+                &["lstm.bias=false", "lstm.forget_bias=1"],
+                "lstm.bias: a forget bias",
+            ),
+            (&["data.test_share=1.5"], "data.test_share: must be in"),
+            (
+                &["data.test_share=0.6", "data.dev_share=0.4"],
+                "below 1 together",
+            ),
             (&["lstm.chrono=9", "lstm.forget_bias=1"], "keep one"),
             (&["data.train="], "data.train: must name the file"),
             (&["epochs"], "--set: takes key=value"),

@@ -2,7 +2,7 @@
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::text::Tokenizer;
+use crate::model::Model;
 
 /// What a model reads: tokenized texts and their classes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,12 +16,18 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Tokenizes; longer texts are cut after `max_tokens`.
-    pub fn new(
-        dataset: &Dataset,
-        tokenizer: &Tokenizer,
-        max_tokens: Option<usize>,
-    ) -> Result<Self> {
+    /// Tokenizes as the model does.
+    ///
+    /// Errors if there is no text, or the labels are not those of the model.
+    pub fn new(dataset: &Dataset, model: &Model) -> Result<Self> {
+        if dataset.labels != model.config().labels() {
+            let message = format!(
+                "are {:?}, but the model's are {:?}",
+                dataset.labels,
+                model.config().labels()
+            );
+            return Err(Error::config("labels", message));
+        }
         if dataset.examples.is_empty() {
             return Err(Error::config(
                 "data",
@@ -29,10 +35,7 @@ impl Corpus {
             ));
         }
         let texts: Vec<&str> = dataset.examples.iter().map(|e| e.text.as_str()).collect();
-        let mut texts = tokenizer.encode_all(&texts)?;
-        if let Some(most) = max_tokens {
-            texts.iter_mut().for_each(|text| text.truncate(most));
-        }
+        let texts = model.encode(&texts)?;
         Ok(Corpus {
             labels: dataset.labels.clone(),
             texts,

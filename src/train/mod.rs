@@ -12,7 +12,7 @@ mod tests;
 use std::time::Instant;
 
 use serde::Serialize;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 pub use self::clip::clip_norm;
 pub use self::config::{
@@ -27,7 +27,7 @@ use crate::data::{epoch_batches, padding_share};
 use crate::error::{Error, Result};
 use crate::lstm::{Engine, Mode};
 use crate::metrics::Metrics;
-use crate::model::{Batch, Model, Predictor};
+use crate::model::{Model, Predictor};
 use crate::random::Stream;
 
 /// What one epoch gave: a line of `metrics.jsonl`.
@@ -106,7 +106,8 @@ pub fn fit(
             let stream = Stream::new(config.seed, "dropout").at(step);
             let (loss, norm) = train_step(config, model, optimizer.as_mut(), train, rows, stream)?;
             if !(loss.is_finite() && norm.is_finite()) {
-                return Err(diverged(step, epoch, loss, norm, best_epoch, folder));
+                let what = format!("the loss is {loss} and the norm of the gradients {norm}");
+                return Err(diverged(step, epoch, &what, best_epoch, folder));
             }
             loss_sum += loss * rows.len() as f64;
             norm_sum += norm;
@@ -114,7 +115,13 @@ pub fn fit(
             observer.stepped(rows.len() as u64, loss_sum / seen as f64);
         }
         let seconds = started.elapsed().as_secs_f64();
-        let dev = evaluate(model, dev, config.train.engine)?;
+        // The last step may have broken what no later step would tell.
+        let dev = match evaluate(model, dev, config.train.engine) {
+            Err(Error::NonFinite(what)) => {
+                return Err(diverged(step, epoch, &what, best_epoch, folder));
+            }
+            measured => measured?,
+        };
         let value = dev.value(metric.name()).unwrap_or(f64::NAN);
         let is_best = best_epoch == 0 || metric.better(value, best);
         if is_best {
@@ -158,10 +165,7 @@ fn train_step(
     rows: &[usize],
     dropout: Stream,
 ) -> Result<(f64, f64)> {
-    let batch = Batch::new(
-        rows.iter().map(|&row| train.texts[row].as_slice()),
-        model.device(),
-    );
+    let batch = model.batch(rows.iter().map(|&row| train.texts[row].as_slice()))?;
     let truth: Vec<i64> = rows
         .iter()
         .map(|&row| i64::from(train.classes[row]))
@@ -177,10 +181,10 @@ fn train_step(
         .iter()
         .flat_map(|group| &group.parameters);
     let norm = clip_norm(parameters.map(|(_, tensor)| tensor), config.train.clip_norm);
-    let (loss, norm) = (
-        loss.double_value(&[]),
-        norm.map_or(0.0, |norm| norm.double_value(&[])),
-    );
+    // Together, so that the device is waited for once.
+    let norm = norm.unwrap_or_else(|| loss.zeros_like());
+    let both = Tensor::stack(&[loss.detach(), norm], 0).to_device(Device::Cpu);
+    let (loss, norm) = (both.double_value(&[0]), both.double_value(&[1]));
     if loss.is_finite() && norm.is_finite() {
         optimizer.step(config.train.learning_rate);
     }
@@ -233,14 +237,7 @@ fn optimizer(config: &Config, model: &Model) -> Box<dyn Optimizer> {
     }
 }
 
-fn diverged(
-    step: u64,
-    epoch: u64,
-    loss: f64,
-    norm: f64,
-    best_epoch: u64,
-    folder: &RunFolder,
-) -> Error {
+fn diverged(step: u64, epoch: u64, what: &str, best_epoch: u64, folder: &RunFolder) -> Error {
     let kept = match best_epoch {
         0 => "no epoch was finished, so there is no model".to_owned(),
         best => format!(
@@ -249,7 +246,7 @@ fn diverged(
         ),
     };
     Error::NonFinite(format!(
-        "step {step} (epoch {epoch}): the loss is {loss} and the norm of the gradients {norm}; stopped, {kept}. \
+        "step {step} (epoch {epoch}): {what}; stopped, {kept}. \
          Try a smaller train.learning_rate or train.clip_norm"
     ))
 }

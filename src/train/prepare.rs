@@ -8,7 +8,7 @@ use crate::data::{self, Dataset, ReadOptions, Skipped, stratified};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig};
 use crate::random::Stream;
-use crate::text::{Tokenizer, Vectors, Vocabulary};
+use crate::text::{PAD, Tokenizer, UNK, Vectors, Vocabulary};
 
 /// What [`prepare`] makes.
 #[derive(Debug)]
@@ -35,11 +35,6 @@ pub fn prepare(config: &Config) -> Result<Prepared> {
     let mut skipped = Vec::new();
     let splits = read_splits(config, &mut skipped)?;
     let tokenizer = tokenizer(&config.text, &splits.train)?;
-    let corpus = |dataset: &Dataset| Corpus::new(dataset, &tokenizer, config.text.max_tokens);
-    let train = corpus(&splits.train)?;
-    let dev = corpus(&splits.dev)?;
-    let test = splits.test.as_ref().map(corpus).transpose()?;
-
     let size = tokenizer.vocab_size() as i64;
     let vectors = match &config.embedding.vectors {
         None => None,
@@ -49,7 +44,7 @@ pub fn prepare(config: &Config) -> Result<Prepared> {
         Some((_, vectors)) => vectors.dimension as i64,
         None => config.embedding.size,
     };
-    let model_config = architecture(config, size, embedding_size, &train.labels);
+    let model_config = architecture(config, size, embedding_size, &splits.train.labels);
     let stream = Stream::new(config.seed, "initialisation");
     let mut model = Model::new(model_config, tokenizer, config.lstm.init()?, stream)?;
     if let Some((_, vectors)) = &vectors {
@@ -61,11 +56,12 @@ pub fn prepare(config: &Config) -> Result<Prepared> {
     if config.embedding.freeze {
         model.freeze_embedding();
     }
+    let corpus = |dataset: &Dataset| Corpus::new(dataset, &model);
     Ok(Prepared {
+        train: corpus(&splits.train)?,
+        dev: corpus(&splits.dev)?,
+        test: splits.test.as_ref().map(corpus).transpose()?,
         model,
-        train,
-        dev,
-        test,
         vectors,
         skipped,
         made: splits.made(config),
@@ -86,6 +82,7 @@ fn architecture(
     model.dropout = config.lstm.dropout;
     model.pooling = config.head.pooling;
     model.head_dropout = config.head.dropout;
+    model.max_tokens = config.text.max_tokens;
     model
 }
 
@@ -136,11 +133,6 @@ fn read_splits(config: &Config, skipped: &mut Vec<(String, Skipped)>) -> Result<
         return Err(Error::config("data.dev_share", message));
     }
     let shares = [dev_share, test_share];
-    if shares.iter().any(|&share| !(0.0..1.0).contains(&share)) || shares.iter().sum::<f64>() >= 1.0
-    {
-        let message = "and data.test_share must be 0 or more, and below 1 together";
-        return Err(Error::config("data.dev_share", message));
-    }
     let mut train = all;
     let mut parts = Vec::new();
     if shares != [0.0; 2] {
@@ -193,10 +185,17 @@ fn tokenizer(config: &TextConfig, train: &Dataset) -> Result<Tokenizer> {
 
 fn load_vectors(path: &Path, tokenizer: &Tokenizer) -> Result<(usize, Vectors)> {
     let words: Vec<(u32, String)> = (0..tokenizer.vocab_size() as u32)
-        .filter(|&id| id != crate::text::PAD_ID && id != crate::text::UNK_ID)
         .filter_map(|id| tokenizer.word(id).map(|word| (id, word)))
+        .filter(|(_, word)| word != PAD && word != UNK)
         .collect();
     let vectors = Vectors::load(path, words.iter().map(|(id, word)| (*id, word.as_str())))?;
+    if vectors.ids.is_empty() {
+        let message = format!(
+            "has a vector for none of the {} words of the vocabulary",
+            words.len()
+        );
+        return Err(Error::file(path, message));
+    }
     Ok((words.len(), vectors))
 }
 

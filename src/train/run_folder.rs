@@ -32,28 +32,37 @@ impl RunFolder {
         let folder = RunFolder {
             path: path.to_path_buf(),
         };
-        let occupied = path.exists()
-            && fs::read_dir(path)
-                .map_err(Error::io(path))?
-                .next()
-                .is_some();
-        if occupied {
-            let is_run = path.join(CONFIG).is_file();
-            if !overwrite || !is_run {
-                let message = match is_run {
-                    true => {
-                        "holds an earlier run; give another --out, or --overwrite to lose that run"
-                    }
-                    false => "is not empty and holds no run; give another --out",
-                };
-                return Err(Error::file(path, message));
-            }
+        if Self::check(path, overwrite)? {
             folder.remove_earlier()?;
         }
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let text = config.to_toml()?;
         write_atomically(&path.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
         Ok(folder)
+    }
+
+    /// Whether there is an earlier run to remove; an error where
+    /// [`create`](Self::create) would refuse.
+    pub fn check(path: impl AsRef<Path>, overwrite: bool) -> Result<bool> {
+        let path = path.as_ref();
+        let mut entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            entries => entries.map_err(Error::io(path))?,
+        };
+        if entries.next().is_none() {
+            return Ok(false);
+        }
+        match path.join(CONFIG).is_file() {
+            true if overwrite => Ok(true),
+            true => Err(Error::file(
+                path,
+                "holds an earlier run; give another --out, or --overwrite to lose that run",
+            )),
+            false => Err(Error::file(
+                path,
+                "is not empty and holds no run; give another --out",
+            )),
+        }
     }
 
     fn remove_earlier(&self) -> Result<()> {

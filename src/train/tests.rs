@@ -161,6 +161,105 @@ fn a_nan_after_a_good_epoch_keeps_the_good_model() {
 }
 
 #[test]
+fn a_nan_of_the_last_step_is_no_model() {
+    let mut toy = Toy::new();
+    toy.config.train.learning_rate = 1e38;
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = crate::data::Limit::Sentences(1000); // one step
+    let (result, ..) = toy.run("a");
+    let message = result.unwrap_err().to_string();
+    assert!(message.starts_with("step 1 (epoch 1)"), "{message}");
+    assert!(message.contains("there is no model"), "{message}");
+    assert!(!toy.path("a/model").exists());
+}
+
+#[test]
+fn the_best_epoch_is_kept_and_not_the_last() {
+    let toy = Toy::new();
+    let prepared = prepare(&toy.config).unwrap();
+    let folder = RunFolder::create(toy.path("a"), &toy.config, false).unwrap();
+
+    /// Turns the head around before the last epoch ends, and remembers the
+    /// weights of the epoch before.
+    struct Spoiler(Tensor, u64, Vec<Tensor>);
+    impl Observer for Spoiler {
+        fn epoch_starts(&mut self, epoch: u64, _: u64) {
+            self.1 = epoch;
+        }
+        fn stepped(&mut self, _: u64, _: f64) {
+            if self.1 == 4 {
+                let _ = tch::no_grad(|| self.0.shallow_clone().fill_(-50.0));
+            }
+        }
+        fn epoch_ends(&mut self, record: &EpochRecord) {
+            if record.best {
+                self.2 = vec![self.0.detach().copy()];
+            }
+        }
+    }
+    let bias = prepared.model.parameters().pop().unwrap().1.shallow_clone();
+    let Prepared {
+        model, train, dev, ..
+    } = &prepared;
+    let mut spoiler = Spoiler(bias, 0, Vec::new());
+    let summary = fit(&toy.config, model, train, dev, &folder, &mut spoiler).unwrap();
+    assert!(summary.best_epoch < 4, "{summary:?}");
+    let kept = Model::load(folder.model()).unwrap();
+    assert!(kept.parameters().pop().unwrap().1.equal(&spoiler.2[0]));
+}
+
+/// One step of SGD with rate 1 from the same start: how far the parameters
+/// whose name starts so moved.
+fn moved(toy: &Toy, out: &str, name: &str) -> f64 {
+    let before = prepare(&toy.config).unwrap().model;
+    let after = toy.run(out).2.model;
+    let squares: f64 = before
+        .parameters()
+        .iter()
+        .zip(after.parameters())
+        .filter(|((before, _), _)| before.starts_with(name))
+        .map(|((_, a), (_, b))| (*a - b).square().sum(tch::Kind::Double).double_value(&[]))
+        .sum();
+    squares.sqrt()
+}
+
+#[test]
+fn clipping_and_the_embeddings_rate_reach_the_step() {
+    let mut toy = Toy::new();
+    toy.config.train.optimizer = OptimizerKind::Sgd;
+    toy.config.train.learning_rate = 1.0;
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = crate::data::Limit::Sentences(1000);
+    toy.config.train.clip_norm = None;
+    let free = moved(&toy, "free", "");
+    toy.config.train.clip_norm = Some(0.01);
+    let clipped = moved(&toy, "clipped", "");
+    assert!(
+        free > 0.02 && (clipped - 0.01).abs() < 1e-5,
+        "{free} {clipped}"
+    );
+    let embedding = moved(&toy, "one", "embedding");
+    toy.config.embedding.rate_factor = 0.1;
+    let slow = moved(&toy, "tenth", "embedding");
+    assert!((slow / embedding - 0.1).abs() < 1e-3, "{slow} {embedding}");
+}
+
+#[test]
+fn the_loss_of_an_epoch_is_the_mean_over_texts() {
+    let mut toy = Toy::new();
+    // Batches of 64 and 32: a mean of batch means would weigh them alike.
+    toy.config.train.batch = crate::data::Limit::Sentences(64);
+    toy.config.train.learning_rate = 1e-30;
+    toy.config.train.epochs = 1;
+    toy.config.head.dropout = 0.0;
+    let (summary, _, prepared) = toy.run("a");
+    let measured = evaluate(&prepared.model, &prepared.train, Engine::Fused).unwrap();
+    let epoch = &summary.unwrap().epochs[0];
+    assert_eq!(epoch.steps, 2);
+    assert!((epoch.train_loss - measured.loss.unwrap()).abs() < 1e-6);
+}
+
+#[test]
 fn patience_ends_a_run_that_gets_no_better() {
     let mut toy = Toy::new();
     toy.config.train.epochs = 50;
@@ -235,6 +334,40 @@ fn word_vectors_stand_in_the_embedding() {
 }
 
 #[test]
+fn word_vectors_that_fit_nothing_are_an_error() {
+    let mut toy = Toy::new();
+    let vectors = toy.path("vectors.txt");
+    std::fs::write(&vectors, "unseen 7 7 7\n").unwrap();
+    toy.config.embedding.vectors = Some(vectors);
+    let error = prepare(&toy.config).unwrap_err().to_string();
+    assert!(
+        error.contains("vectors.txt: has a vector for none of the"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_tokenizer_with_other_ids_has_its_own_padding() {
+    let mut toy = Toy::new();
+    let tokenizer = toy.path("tokenizer.json");
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"good": 0, "bad": 1, "?": 2}},
+    });
+    std::fs::write(&tokenizer, json.to_string()).unwrap();
+    toy.config.text.tokenizer = tokenizer.to_str().unwrap().to_owned();
+    toy.config.train.epochs = 1;
+    let before = prepare(&toy.config).unwrap().model.embedding().copy();
+    let (_, _, after) = toy.run("a");
+    for id in 0..2 {
+        assert!(!before.get(id).equal(&after.model.embedding().get(id)));
+        assert!(before.get(id).abs().min().double_value(&[]) > 0.0);
+    }
+}
+
+#[test]
 fn phrases_are_not_split_apart() {
     let mut toy = Toy::new();
     toy.config.read.phrases = true;
@@ -250,6 +383,10 @@ fn phrases_are_not_split_apart() {
 fn texts_are_cut_where_asked() {
     let mut toy = Toy::new();
     toy.config.text.max_tokens = Some(3);
+    let model = &toy.run("a").2.model;
+    assert_eq!(model.encode(&["one two three four"]).unwrap()[0].len(), 3);
+    let loaded = Model::load(toy.path("a/model")).unwrap();
+    assert_eq!(loaded.config().max_tokens, Some(3));
     assert_eq!(
         prepare(&toy.config)
             .unwrap()

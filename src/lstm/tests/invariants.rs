@@ -135,14 +135,20 @@ proptest! {
     }
 
     #[test]
-    fn more_padding_never_changes_a_bit_of_the_plain_engine(sample in sample(), more in 1..5i64) {
+    fn more_padding_changes_no_bit_of_the_plain_engine(sample in sample(), more in 1..5i64) {
         let size = sample.input.size();
-        let longer = Tensor::cat(&[&sample.input, &Tensor::zeros([size[0], more, size[2]], (Kind::Float, Device::Cpu))], 1);
-        let a = sample.run(Engine::Plain);
-        let b = sample.lstm.forward(&longer, &sample.call(Engine::Plain)).unwrap();
-        prop_assert!(same_bits(&a.output, &b.output.narrow(1, 0, size[1])));
-        prop_assert!(same_bits(&a.state.h, &b.state.h));
-        prop_assert!(same_bits(&a.state.c, &b.state.c));
+        let padding = Tensor::zeros([size[0], more, size[2]], (Kind::Float, Device::Cpu));
+        let longer = Tensor::cat(&[&sample.input, &padding], 1);
+        // The fused engine's products over all steps at once may end in other bits.
+        for (engine, same) in [(Engine::Plain, true), (Engine::Fused, false)] {
+            let a = sample.run(engine);
+            let b = sample.lstm.forward(&longer, &sample.call(engine)).unwrap();
+            let real = b.output.narrow(1, 0, size[1]);
+            for (a, b) in [(&a.output, &real), (&a.state.h, &b.state.h), (&a.state.c, &b.state.c)] {
+                assert_near(a, b);
+                prop_assert!(!same || same_bits(a, b));
+            }
+        }
     }
 
     #[test]
@@ -158,20 +164,18 @@ proptest! {
     }
 
     #[test]
-    fn the_three_forms_of_the_fused_engine_agree(sample in sample()) {
+    fn padded_and_packed_give_the_same_with_and_without_dropout(sample in sample()) {
         let prepared = sample.lstm.prepare(&sample.input, &sample.call(Engine::Fused)).unwrap();
-        let Some(ragged) = &prepared.ragged else { return Ok(()) };
+        let Prepared { input, ragged: Some(ragged), start } = &prepared else { return Ok(()) };
         let dropout = |layer: i64, x: &Tensor| {
             Mode::Train(Stream::new(7, "mask")).dropout(&format!("{layer}"), 0.5, x)
         };
         for dropout in [None, Some(&dropout as fused::Dropout)] {
-            let (a, a_end) = fused::run(&sample.lstm, &prepared.input, Some(ragged), &prepared.start, dropout);
-            let (b, b_end) = fused::packed(&sample.lstm, &prepared.input, ragged, &prepared.start, dropout);
-            if dropout.is_none() {
-                assert_near(&a, &b);
-                assert_near(&a_end.h, &b_end.h);
-                assert_near(&a_end.c, &b_end.c);
-            }
+            let (a, a_end) = fused::run(&sample.lstm, input, Some(ragged), start, dropout);
+            let (b, b_end) = fused::packed(&sample.lstm, input, ragged, start, dropout);
+            assert_near(&a, &b);
+            assert_near(&a_end.h, &b_end.h);
+            assert_near(&a_end.c, &b_end.c);
         }
     }
 

@@ -124,12 +124,15 @@ fn initialisation_is_pytorchs_unless_asked() {
     assert_eq!(names.len(), 16);
     assert_eq!(names[4], "weight_ih_l0_reverse");
     for (name, tensor) in lstm.parameters() {
-        let largest = tensor.abs().max().double_value(&[]);
-        // 256 or more uniform numbers: the largest is near the bound.
-        assert!(
-            largest <= bound && largest > 0.97 * bound,
-            "{name}: {largest}"
-        );
+        let largest = tensor.max().double_value(&[]);
+        let smallest = tensor.min().double_value(&[]);
+        // 256 or more uniform numbers: the outermost are near the bounds.
+        for outermost in [largest, -smallest] {
+            assert!(
+                outermost <= bound && outermost > 0.96 * bound,
+                "{name}: {outermost}"
+            );
+        }
         assert!(tensor.requires_grad());
     }
 
@@ -201,7 +204,7 @@ fn impossible_settings_are_named() {
                 input_size: 0,
                 ..good.clone()
             },
-            "input_size: must be 1 or more, not 0",
+            "input_size: must be 1 to 1048576, not 0",
         ),
         (
             LstmConfig {
@@ -256,6 +259,42 @@ fn impossible_settings_are_named() {
 }
 
 #[test]
+fn a_state_behind_the_end_is_held_whatever_the_biases_are() {
+    let config = LstmConfig::new(3, 4);
+    let init = Init {
+        bias: BiasInit::Forget(-40_000.0),
+        ..Init::default()
+    };
+    let lstm = Lstm::new(config, init, Stream::new(1, "t")).unwrap();
+    let x = normal(&[1, 5, 3], Stream::new(2, "t"));
+    let read = |lengths: &[i64], engine| {
+        let call = Call {
+            lengths: Some(lengths),
+            engine,
+            ..Call::default()
+        };
+        lstm.forward(&x, &call).unwrap().state.c
+    };
+    let c = read(&[3], Engine::Fused);
+    assert!(c.abs().max().double_value(&[]) > 0.01);
+    assert_near(&c, &read(&[3], Engine::Plain));
+}
+
+#[test]
+fn huge_sizes_are_refused_before_anything_is_made() {
+    let config = LstmConfig {
+        num_layers: 1 << 20,
+        ..LstmConfig::new(1 << 20, 1 << 20)
+    };
+    let error = config.validate().unwrap_err().to_string();
+    assert!(
+        error.contains("hidden_size: 1048576 with num_layers 1048576 makes more"),
+        "{error}"
+    );
+    assert!(LstmConfig::new(i64::MAX, 4).validate().is_err());
+}
+
+#[test]
 fn wrong_tensors_are_named() {
     let lstm = Lstm::new(LstmConfig::new(3, 4), Init::default(), Stream::new(1, "t")).unwrap();
     let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
@@ -264,7 +303,21 @@ fn wrong_tensors_are_named() {
         h: zeros(&[1, 3, 4]),
         c: zeros(&[1, 2, 4]),
     };
+    let doubles = State {
+        h: zeros(&[1, 2, 4]).to_kind(Kind::Double),
+        c: zeros(&[1, 2, 4]),
+    };
     let cases = [
+        (
+            lstm.forward(
+                &x,
+                &Call {
+                    state: Some(&doubles),
+                    ..Call::default()
+                },
+            ),
+            "h: is Double on Cpu, but the parameters are Float",
+        ),
         (
             lstm.forward(&zeros(&[2, 5, 4]), &Call::default()),
             "input: must be [B, T, I] with I = 3",

@@ -1,5 +1,4 @@
-//! Optimizers with state of our own: the numbers are those of `torch.optim`,
-//! and the state can be seen and saved.
+//! Optimizers with state of our own; the numbers are those of `torch.optim`.
 
 mod adam;
 mod sgd;
