@@ -2,7 +2,7 @@
 //! one: a temporary file in the same folder, flush, fsync, rename, fsync of
 //! the folder.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,33 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Starts to write what will be `path`.
+    /// Starts to write what will be `path`; behind a link, the file that it
+    /// leads to. A file that is there keeps its permissions.
+    ///
+    /// Errors if `path` is there and no ordinary file, or its folder is not.
     pub fn create(path: &Path) -> Result<Self> {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         // Less than the umask lets through is not ours to decide.
+        let mut permissions = Permissions::from_mode(0o666);
+        if let Ok(there) = fs::metadata(&path) {
+            if !there.is_file() {
+                return Err(Error::file(
+                    path,
+                    "is there and no file that can be replaced",
+                ));
+            }
+            permissions = there.permissions();
+        }
+        if !folder_of(&path).is_dir() {
+            return Err(Error::file(path, "its folder is not there; make it first"));
+        }
         let temporary = tempfile::Builder::new()
             .prefix(".cellway-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder_of(path))
-            .map_err(Error::io(path))?;
+            .permissions(permissions)
+            .tempfile_in(folder_of(&path))
+            .map_err(|error| Error::io(&path)(error.kind().into()))?;
         Ok(AtomicFile {
-            path: path.to_path_buf(),
+            path,
             writer: BufWriter::new(temporary),
         })
     }
@@ -108,8 +125,35 @@ mod tests {
     #[test]
     fn a_missing_folder_is_named() {
         let error = AtomicFile::create(Path::new("no/such/folder/x")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no/such/folder/x: its folder is not there; make it first"
+        );
+    }
+
+    #[test]
+    fn links_are_followed_and_permissions_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, |out| out.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+
+        let error = AtomicFile::create(Path::new("/dev/null")).unwrap_err();
         assert!(
-            error.to_string().starts_with("no/such/folder/x: "),
+            error.to_string().contains("no file that can be replaced"),
+            "{error}"
+        );
+        let error = AtomicFile::create(folder.path()).unwrap_err();
+        assert!(
+            error.to_string().contains("no file that can be replaced"),
             "{error}"
         );
     }

@@ -1,7 +1,7 @@
 //! `cellway`: parse, run, print the error, exit code.
 
 use std::any::Any;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,14 +19,39 @@ fn main() -> ExitCode {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("cellway: {error:#}");
+            tell(&chain(&error));
             ExitCode::from(FAILED)
         }
         Err(panic) => {
-            eprintln!("cellway: internal error: {}", first_line(panic.as_ref()));
+            tell(&format!("internal error: {}", first_line(panic.as_ref())));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Writes to standard error what stopped us; where that is closed, nobody reads
+/// it. What an input put into a message is cut.
+fn tell(message: &str) {
+    const LONGEST: usize = 2000;
+    let end = message
+        .char_indices()
+        .nth(LONGEST)
+        .map_or(message.len(), |(at, _)| at);
+    let more = if end < message.len() { " ..." } else { "" };
+    let _ = writeln!(io::stderr(), "cellway: {}{more}", &message[..end]);
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 /// Who reads us has had enough (`cellway ... | head`): no error of ours.

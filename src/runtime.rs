@@ -79,18 +79,17 @@ impl DeviceChoice {
     }
 }
 
+/// The most threads that may be asked for.
+const THREADS: usize = 1024;
+
 /// Sets the number of threads of libtorch's operations.
 pub fn set_threads(count: usize) -> Result<()> {
-    match i32::try_from(count) {
-        Ok(count) if count > 0 => {
-            tch::set_num_threads(count);
-            Ok(())
-        }
-        _ => Err(Error::config(
-            "threads",
-            format!("must be 1 or more, not {count}"),
-        )),
+    if !(1..=THREADS).contains(&count) {
+        let message = format!("must be 1 to {THREADS}, not {count}");
+        return Err(Error::config("--threads", message));
     }
+    tch::set_num_threads(count as i32);
+    Ok(())
 }
 
 /// The number of usable CUDA devices, or why there is none. The first call
@@ -211,7 +210,7 @@ mod tests {
             set_threads(0)
                 .unwrap_err()
                 .to_string()
-                .contains("1 or more")
+                .contains("1 to 1024")
         );
     }
 }

@@ -37,8 +37,10 @@ impl Bench {
 
     fn cellway(&self, arguments: &[&str]) -> Command {
         let mut command = Command::cargo_bin("cellway").unwrap();
-        // A plain environment: no LD_LIBRARY_PATH, nothing of cargo's.
-        command.env_clear().current_dir(self.path()).args(arguments);
+        // A plain environment: no LD_LIBRARY_PATH, nothing of cargo's. One
+        // thread, since many of these run at once.
+        command.env_clear().env("OMP_NUM_THREADS", "1");
+        command.current_dir(self.path()).args(arguments);
         command
     }
 
@@ -152,7 +154,7 @@ fn train_keeps_an_earlier_run() {
             "train",
             "toy.toml",
             "-q",
-            "--overwrite",
+            "--replace",
             "--set",
             "train.epochs=1",
         ])
@@ -365,7 +367,10 @@ fn what_is_wrong_is_named() {
             &["eval", MODEL, "columns.csv"],
             &["columns.csv", "text", "a"],
         ),
-        (&["eval", MODEL, "broken.csv"], &["broken.csv:3"]),
+        (
+            &["eval", MODEL, "broken.csv"],
+            &["broken.csv: line 3 opens a quote"],
+        ),
         (
             &["eval", MODEL, "toy.csv", "--picture", "x.gif"],
             &["x.gif", ".png"],
@@ -385,7 +390,7 @@ fn what_is_wrong_is_named() {
         ),
         (
             &["predict", MODEL, "good", "--threads", "0"],
-            &["threads: must be 1 or more"],
+            &["--threads: must be 1 to 1024"],
         ),
         (&["train", "bad.toml"], &["bad.toml", "train.epoch"]),
         (
@@ -418,6 +423,75 @@ fn what_is_wrong_is_named() {
             &["device cuda:0: no NVIDIA driver", "--device cpu"],
         );
     }
+}
+
+#[test]
+fn predict_never_writes_over_its_input_or_what_is_no_file() {
+    let bench = Bench::trained();
+    bench.write("in.csv", "id,text\n1,good\n");
+    std::os::unix::fs::symlink(bench.path().join("in.csv"), bench.path().join("link.csv")).unwrap();
+    for output in ["in.csv", "link.csv", "./in.csv"] {
+        bench.fails(
+            &["predict", MODEL, "-i", "in.csv", "-o", output],
+            &[output, "is the input too"],
+        );
+    }
+    let text = fs::read_to_string(bench.path().join("in.csv")).unwrap();
+    assert_eq!(text, "id,text\n1,good\n");
+    fs::create_dir(bench.path().join("folder.csv")).unwrap();
+    bench.fails(
+        &["predict", MODEL, "good", "-o", "folder.csv"],
+        &["no file that can be replaced"],
+    );
+}
+
+#[test]
+fn what_was_written_as_tsv_is_read_as_it_was() {
+    let bench = Bench::trained();
+    bench.write(
+        "in.jsonl",
+        "{\"text\":\"a \\\"good\\\" film, \\\"so\\\"\"}\n",
+    );
+    bench
+        .cellway(&["predict", MODEL, "-i", "in.jsonl", "-o", "out.tsv"])
+        .assert()
+        .success();
+    bench
+        .cellway(&["predict", MODEL, "-i", "out.tsv", "-o", "again.tsv"])
+        .assert()
+        .success();
+    let read = |name: &str| fs::read_to_string(bench.path().join(name)).unwrap();
+    assert!(
+        read("out.tsv").contains("\na \"good\" film, \"so\"\tpos\t"),
+        "{}",
+        read("out.tsv")
+    );
+    assert_eq!(read("out.tsv"), read("again.tsv"));
+    bench.fails(
+        &["predict", MODEL, "two\nlines", "-o", "x.tsv"],
+        &["which TSV cannot"],
+    );
+    // For people a line is a line, and colours are not for texts to set.
+    let out = bench.stdout(&["predict", MODEL, "good\n\u{1b}[31mred"]);
+    assert!(out.ends_with("good\\n\\u{1b}[31mred\n"), "{out}");
+}
+
+#[test]
+fn nobody_listening_to_errors_is_no_abort() {
+    let bench = Bench::trained();
+    let binary = assert_cmd::cargo::cargo_bin("cellway");
+    let status = std::process::Command::new(binary)
+        .args(["predict", "nowhere", "good"])
+        .stderr(
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+        .current_dir(bench.path())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
 }
 
 #[test]

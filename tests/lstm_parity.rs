@@ -3,7 +3,7 @@
 //! parameter, over random configurations.
 //!
 //! `CELLWAY_PARITY_CASES=10000 cargo test --test lstm_parity -- --nocapture`
-//! runs more of them.
+//! runs more of them; `3405..3406` one of them again.
 
 mod common;
 
@@ -310,20 +310,26 @@ fn parameter_shapes(config: &LstmConfig) -> Vec<(String, Vec<i64>)> {
     shapes
 }
 
-/// A gradient of a few numbers can be small because large terms cancel in it;
-/// what is left of their rounding has the size of an epsilon of f32, whoever
-/// computes it. Below this, 1e-5 of a gradient would be less than that epsilon.
-const SMALL_GRADIENT: f64 = f32::EPSILON as f64 / 1e-5;
+/// Below this, 1e-5 of a gradient would be less than four epsilons of f32, the
+/// size of what rounding leaves in a sum of terms of size 1. A gradient of a few
+/// numbers can be that small, since large terms cancel in it; then it is these
+/// four epsilons that bound the error. (libtorch's own engines differ by as much
+/// there, which [`YARDSTICK`] shows.)
+const SMALL_GRADIENT: f64 = 4.0 * f32::EPSILON as f64 / 1e-5;
+
+/// libtorch against itself: printed beside our errors, not judged.
+const YARDSTICK: &str = "(tch::nn::lstm against torch.nn.LSTM)";
 
 /// The worst error seen of one quantity, and where.
 #[derive(Default)]
 struct Worst(BTreeMap<(String, &'static str), (f64, String)>);
 
 impl Worst {
-    /// Outputs and states, and everything in f64: the largest absolute error
-    /// (the gradients that enter at the outputs have size 1). f32 gradients:
-    /// that over the largest absolute value of the tensor, or over
-    /// [`SMALL_GRADIENT`] where this is larger.
+    /// Outputs and states: the largest error, absolute up to 1 and relative
+    /// above (a cell state has no bound). f64 gradients: the largest absolute
+    /// error; what enters at the outputs has size 1. f32 gradients: that over the
+    /// largest absolute value of the tensor, or over [`SMALL_GRADIENT`] where
+    /// this is larger.
     fn note(&mut self, who: &str, kind: Kind, case: &Case, ours: &Tensors, theirs: &Tensors) {
         assert_eq!(
             ours.keys().collect::<Vec<_>>(),
@@ -339,15 +345,16 @@ impl Worst {
             if ours.numel() == 0 {
                 continue;
             }
-            let error = (&ours - &expected).abs().max().double_value(&[]);
+            let errors = (&ours - &expected).abs();
             let (what, error) = match name.strip_prefix("grad/") {
-                None => ("output", error),
-                Some(_) if kind == Kind::Double => ("gradient", error),
+                None => ("output", errors / expected.abs().clamp_min(1.0)),
+                Some(_) if kind == Kind::Double => ("gradient", errors),
                 Some(_) => {
                     let scale = expected.abs().max().double_value(&[]);
-                    ("gradient", error / scale.max(SMALL_GRADIENT))
+                    ("gradient", errors / scale.max(SMALL_GRADIENT))
                 }
             };
+            let error = error.max().double_value(&[]);
             let entry = self.0.entry((who.to_owned(), what)).or_default();
             if error.is_nan() || error >= entry.0 {
                 *entry = (error, format!("{name} of {case}"));
@@ -370,7 +377,7 @@ impl Worst {
                 std::io::stderr(),
                 "{kind:?} {who}, {cases} cases: worst {what} error {error:.2e} (bound {bound:.0e}) at {place}"
             );
-            if error.is_nan() || *error > bound {
+            if who != YARDSTICK && (error.is_nan() || *error > bound) {
                 outside.push(format!(
                     "{kind:?} {who} {what}: {error:e} > {bound:e} at {place}"
                 ));
@@ -384,10 +391,13 @@ impl Worst {
     }
 }
 
-fn case_count() -> u64 {
-    match std::env::var("CELLWAY_PARITY_CASES") {
-        Ok(count) => count.parse().expect("CELLWAY_PARITY_CASES is a number"),
-        Err(_) => 300,
+/// The numbers of the cases: the first so many, or a range such as `17..18`.
+fn case_numbers() -> std::ops::Range<u64> {
+    let text = std::env::var("CELLWAY_PARITY_CASES").unwrap_or("300".into());
+    let number = |text: &str| text.parse().expect("CELLWAY_PARITY_CASES is N or N..M");
+    match text.split_once("..") {
+        None => 0..number(&text),
+        Some((start, end)) => number(start)..number(end),
     }
 }
 
@@ -399,10 +409,10 @@ fn equals_torch_in_python_and_tch() {
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
-    let count = case_count();
+    let numbers = case_numbers();
     let mut worst = KINDS.map(|_| Worst::default());
-    for start in (0..count).step_by(CHUNK as usize) {
-        let cases: Vec<Case> = (start..count.min(start + CHUNK))
+    for start in numbers.clone().step_by(CHUNK as usize) {
+        let cases: Vec<Case> = (start..numbers.end.min(start + CHUNK))
             .map(Case::random)
             .collect();
         let json: Vec<_> = cases
@@ -440,6 +450,9 @@ fn equals_torch_in_python_and_tch() {
             for ((kind, dtype), worst) in KINDS.into_iter().zip(&mut worst) {
                 let python = &reference[&format!("{}-{dtype}", case.name)];
                 let tch = case.run_tch(kind);
+                if let Some(tch) = &tch {
+                    worst.note(YARDSTICK, kind, case, tch, python);
+                }
                 for (engine, name) in [(Engine::Plain, "plain"), (Engine::Fused, "fused")] {
                     let ours = case.run(engine, kind);
                     worst.note(
@@ -463,6 +476,6 @@ fn equals_torch_in_python_and_tch() {
         }
     }
     for ((kind, _), worst) in KINDS.into_iter().zip(&worst) {
-        worst.check(kind, count);
+        worst.check(kind, numbers.end - numbers.start);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use super::{ModelArgs, say, say_json};
+use super::{ModelArgs, say, say_json, warn};
 use crate::data::{self, Format, ReadOptions};
 use crate::report::{metrics_table, plot};
 use crate::train::{Corpus, evaluate};
@@ -100,7 +100,7 @@ impl Eval {
         };
         let (dataset, skipped) = data::read(&self.data, &options)?;
         if skipped.total() > 0 {
-            eprintln!("cellway: {}: {skipped}", self.data.display());
+            warn(format!("{}: {skipped}", self.data.display()));
         }
         let corpus = Corpus::new(&dataset, &model)?;
         let metrics = evaluate(&model, &corpus, self.model.engine.into())?;

@@ -10,7 +10,7 @@ mod train;
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::lstm::Engine;
@@ -123,8 +123,12 @@ impl ModelArgs {
 
 /// Writes a line to standard output.
 fn say(text: impl std::fmt::Display) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
+    writeln!(std::io::stdout(), "{text}").context("standard output")
+}
+
+/// Writes a message to standard error; where that is closed, nobody reads it.
+fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "cellway: {text}");
 }
 
 /// Writes a value as JSON to standard output.

@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::ModelArgs;
+use super::{ModelArgs, warn};
 use crate::data::{Row, TextReader};
 use crate::error::Error;
 use crate::files::AtomicFile;
 use crate::model::{Prediction, Predictor};
-use crate::report::Progress;
+use crate::report::{Progress, printable};
 
 /// Texts that are batched by length together. More would find still better
 /// neighbours, but hold more in memory.
@@ -78,6 +78,7 @@ impl Predict {
                 self.stream(input, &predictor, &mut writer, progress)?;
             }
             Some(path) => {
+                self.refuse_output_over_input(path)?;
                 let mut writer = Writer::new(AtomicFile::create(path)?, form, labels)?;
                 self.stream(input, &predictor, &mut writer, progress)?;
                 writer.finish()?.commit()?;
@@ -101,6 +102,19 @@ impl Predict {
         }
     }
 
+    fn refuse_output_over_input(&self, output: &Path) -> Result<()> {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        match self.input.as_deref().and_then(real) {
+            Some(input) if real(output).as_ref() == Some(&input) => {
+                bail!(
+                    "--output {}: is the input too; give it another name",
+                    output.display()
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn open(&self) -> Result<Input> {
         if !self.texts.is_empty() {
             let texts = self.texts.clone().into_iter();
@@ -119,7 +133,7 @@ impl Predict {
         }
         let typed = std::io::stdin().is_terminal();
         if typed {
-            eprintln!("cellway: reading texts from the terminal, one a line; end with Ctrl-D");
+            warn("reading texts from the terminal, one a line; end with Ctrl-D");
         }
         Ok(Input {
             // Who types waits for an answer to each line.
@@ -167,10 +181,10 @@ impl Predict {
             stage.finish();
         }
         if skipped > 0 {
-            eprintln!(
-                "cellway: {}: bad rows skipped: {skipped}",
+            warn(format!(
+                "{}: bad rows skipped: {skipped}",
                 input.origin.display()
-            );
+            ));
         }
         Ok(())
     }
@@ -227,8 +241,14 @@ impl<W: Write> Writer<W> {
         let out = match form {
             Form::Lines | Form::Jsonl => Out::Plain(out),
             Form::Delimited(delimiter) => {
+                // As it is read: quotes bind in CSV, and are characters in TSV.
+                let quotes = match delimiter {
+                    b',' => csv::QuoteStyle::Necessary,
+                    _ => csv::QuoteStyle::Never,
+                };
                 let mut table = csv::WriterBuilder::new()
                     .delimiter(delimiter)
+                    .quote_style(quotes)
                     .from_writer(out);
                 let columns = ["text", "label"].into_iter().map(str::to_owned);
                 table.write_record(columns.chain(labels.iter().cloned()))?;
@@ -255,9 +275,15 @@ impl<W: Write> Writer<W> {
                 let probability = prediction.probabilities[prediction.class as usize];
                 let width = self.labels.iter().map(|label| label.chars().count()).max();
                 let width = width.unwrap_or(0);
+                let (label, text) = (printable(label), printable(text));
                 writeln!(out, "{label:<width$}  {probability:.4}  {text}")?;
             }
             Out::Csv(table) => {
+                if self.form == Form::Delimited(b'\t') && text.contains(['\t', '\n', '\r']) {
+                    bail!(
+                        "{text:?} holds a tab or a line end, which TSV cannot; write .csv or .jsonl"
+                    );
+                }
                 let probabilities = prediction.probabilities.iter().map(f32::to_string);
                 let cells = [text.to_owned(), label.clone()].into_iter();
                 table.write_record(cells.chain(probabilities))?;

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::{DeviceArg, EngineArg, say, say_json};
+use super::{DeviceArg, EngineArg, say, say_json, warn};
 use crate::model::Model;
 use crate::report::plot::{self, EpochPoint};
 use crate::report::{Progress, Stage, Table, metrics_table};
@@ -36,9 +36,9 @@ pub(super) struct Train {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Remove an earlier run that --out holds
+    /// Move an earlier run that --out holds aside, to OUT.1, OUT.2, ...
     #[arg(long)]
-    overwrite: bool,
+    replace: bool,
 
     /// The summary as JSON, and nothing else, on standard output
     #[arg(long)]
@@ -52,15 +52,15 @@ impl Train {
             config.train.engine = engine.into();
         }
         let device = self.device.device.resolve()?;
-        RunFolder::check(self.folder(), self.overwrite)?;
+        RunFolder::check(self.folder(), self.replace)?;
         let prepared = prepare(&config)?;
         for (file, skipped) in &prepared.skipped {
-            eprintln!("cellway: {file}: {skipped}");
+            warn(format!("{file}: {skipped}"));
         }
         if !self.json {
-            say(configuration_table(&config)?)?;
-            say(parameter_table(&prepared.model))?;
-            say(data_table(&prepared))?;
+            say(format!("{}\n", configuration_table(&config)?))?;
+            say(format!("{}\n", parameter_table(&prepared.model)))?;
+            say(format!("{}\n", data_table(&prepared)))?;
         }
         let Prepared {
             mut model,
@@ -71,7 +71,7 @@ impl Train {
             ..
         } = prepared;
         model.to_device(device);
-        let folder = RunFolder::create(self.folder(), &config, self.overwrite)?;
+        let folder = RunFolder::create(self.folder(), &config, self.replace)?;
         for (split, dataset) in &made {
             folder.save_texts(split, dataset)?;
         }
@@ -90,38 +90,40 @@ impl Train {
             None => ("dev", &dev),
         };
         let metrics = evaluate(&best, corpus, config.train.engine)?;
-        draw_curve(&folder, &summary, config.train.metric.name())
-            .and_then(|()| {
-                let rows = metrics.confusion.rows();
-                plot::confusion_matrix(&folder.confusion(), &corpus.labels, rows)
-            })
-            .context("the model is saved, but a picture could not be drawn")?;
         if self.json {
-            return say_json(&json!({
+            say_json(&json!({
                 "best_epoch": summary.best_epoch,
                 "stopped_early": summary.stopped_early,
                 "epochs": summary.epochs,
                 name: metrics,
                 "model": folder.model(),
-            }));
-        }
-        let why = if summary.stopped_early {
-            " (stopped early)"
+            }))?;
         } else {
-            ""
-        };
-        say(format!(
-            "\nbest epoch: {} of {}{why}\n",
-            summary.best_epoch,
-            summary.epochs.len()
-        ))?;
-        say(format!("{name}: {}\n", metrics_table(&metrics)))?;
-        say(format!("model             {}", folder.model().display()))?;
-        say(format!("training curve    {}", folder.curve().display()))?;
-        say(format!(
-            "confusion matrix  {}",
-            folder.confusion().display()
-        ))
+            let why = if summary.stopped_early {
+                " (stopped early)"
+            } else {
+                ""
+            };
+            let (best, epochs) = (summary.best_epoch, summary.epochs.len());
+            say(format!("\nbest epoch: {best} of {epochs}{why}\n"))?;
+            say(format!("{name}: {}\n", metrics_table(&metrics)))?;
+            say(format!("model             {}", folder.model().display()))?;
+        }
+        // The numbers are out: a picture that cannot be drawn loses none.
+        let curve = draw_curve(&folder, &summary, config.train.metric.name());
+        let rows = metrics.confusion.rows();
+        let confusion = plot::confusion_matrix(&folder.confusion(), &corpus.labels, rows);
+        for (what, path, drawn) in [
+            ("training curve", folder.curve(), curve),
+            ("confusion matrix", folder.confusion(), confusion),
+        ] {
+            match drawn {
+                Ok(()) if self.json => {}
+                Ok(()) => say(format!("{what:<16}  {}", path.display()))?,
+                Err(error) => warn(format!("no picture of the {what}: {error}")),
+            }
+        }
+        Ok(())
     }
 
     fn folder(&self) -> PathBuf {
@@ -160,7 +162,7 @@ fn configuration_table(config: &Config) -> Result<Table> {
 }
 
 fn parameter_table(model: &Model) -> Table {
-    let mut table = Table::new("\nparameters", ["module", "tensors", "numbers", "trained"]);
+    let mut table = Table::new("parameters", ["module", "tensors", "numbers", "trained"]);
     let mut rows: Vec<(String, usize, usize, usize)> = Vec::new();
     for (name, tensor) in model.parameters() {
         let module = name.split('.').next().unwrap_or_default();
@@ -191,7 +193,7 @@ fn parameter_table(model: &Model) -> Table {
 fn data_table(prepared: &Prepared) -> String {
     let labels = prepared.train.labels.iter().cloned();
     let headers = ["split", "texts", "mean length", "longest", "unknown"].map(str::to_owned);
-    let mut table = Table::new("\ndata", headers.into_iter().chain(labels));
+    let mut table = Table::new("data", headers.into_iter().chain(labels));
     let splits = [
         ("train", Some(&prepared.train)),
         ("dev", Some(&prepared.dev)),

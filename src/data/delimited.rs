@@ -16,7 +16,8 @@ pub(super) fn read(rows: &mut Rows, delimiter: u8) -> Result<()> {
     while let Some(row) = table.next([text, label]) {
         match row {
             Ok((line, [text, label])) => rows.add(line, &text, &label)?,
-            Err((reason, error)) => rows.refuse(reason, error)?,
+            Err((reason, error @ Error::Line { .. })) => rows.refuse(reason, error)?,
+            Err((_, error)) => return Err(error),
         }
     }
     Ok(())
@@ -141,10 +142,10 @@ impl<R: BufRead> Table<R> {
                         }
                         (None, _) => {
                             let Some((_, next)) = self.lines.next_bytes().transpose()? else {
-                                return Ok(Some((
-                                    first,
-                                    Err("opens a quote that is never closed"),
-                                )));
+                                // Not a bad row: all rows behind it are in it.
+                                let message =
+                                    format!("line {first} opens a quote that is never closed");
+                                return Err(Error::file(&self.path, message));
                             };
                             field.push(b'\n');
                             (line, place) = (next, 0);
@@ -227,7 +228,7 @@ mod tests {
             lines("a,b\n1,5\" x\n2,\"y\"z\n3,w", b','),
             ["2: 5\" x", expected, "4: w"]
         );
-        let expected = ["2: x", "f:3: opens a quote that is never closed"];
+        let expected = ["2: x", "f: line 3 opens a quote that is never closed"];
         assert_eq!(lines("a,b\n1,x\n2,\"y\n3,z\n", b','), expected);
     }
 

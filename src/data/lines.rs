@@ -1,9 +1,12 @@
 //! The lines of a text file, by number.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+
+/// The longest line, in bytes: many times the longest book.
+const LONGEST: usize = 64 << 20;
 
 /// Lines without what ends them (`\n` or CRLF), with their numbers. After a
 /// line that is not UTF-8 (an [`Error::Line`]) the next one follows; after an
@@ -33,13 +36,22 @@ impl<R: BufRead> Lines<R> {
             return None;
         }
         let mut bytes = Vec::new();
-        match self.reader.read_until(b'\n', &mut bytes) {
+        let mut bounded = (&mut self.reader).take(LONGEST as u64 + 1);
+        match bounded.read_until(b'\n', &mut bytes) {
             Ok(0) => return None,
             Ok(_) => self.line += 1,
             Err(error) => {
                 self.failed = true;
                 return Some(Err(Error::io(&self.path)(error)));
             }
+        }
+        if bytes.len() > LONGEST {
+            self.failed = true;
+            let message = format!("has more than {LONGEST} bytes; this is no file of texts");
+            return Some(Err(Error::file(
+                &self.path,
+                format!("line {} {message}", self.line),
+            )));
         }
         if bytes.ends_with(b"\n") {
             bytes.pop();
@@ -91,6 +103,15 @@ mod tests {
         assert_eq!(lines[..2], ["1a", "2"]);
         assert!(lines[2].starts_with("f:3: is not UTF-8"));
         assert_eq!(lines[3..], ["4b\u{b}cé"]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_before_it_fills_the_memory() {
+        let endless = std::io::BufReader::new(std::io::repeat(b'x'));
+        let mut lines = Lines::new(endless, Path::new("f"));
+        let error = lines.next().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("f: line 1 has more than"), "{error}");
+        assert!(lines.next().is_none());
     }
 
     #[test]

@@ -94,6 +94,15 @@ impl<'a> Rows<'a> {
             (None, None) => None,
         };
         let closed = labels.is_some();
+        if let Some(twice) = labels.iter().flatten().enumerate().find_map(|(n, label)| {
+            labels
+                .iter()
+                .flatten()
+                .skip(n + 1)
+                .find(|other| *other == label)
+        }) {
+            return Err(Error::config("labels", format!("has {twice:?} twice")));
+        }
         let labels = labels.unwrap_or_default();
         Ok(Self {
             path,
@@ -116,7 +125,8 @@ impl<'a> Rows<'a> {
         for line in Lines::new(BufReader::new(file), self.path) {
             match line {
                 Ok((number, line)) => take(self, number, line)?,
-                Err(error) => self.refuse(Reason::NotUtf8, error)?,
+                Err(error @ Error::Line { .. }) => self.refuse(Reason::NotUtf8, error)?,
+                Err(error) => return Err(error),
             }
         }
         Ok(())

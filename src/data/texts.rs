@@ -60,6 +60,7 @@ impl TextReader {
     pub fn open(path: impl AsRef<Path>, text_column: &str) -> Result<Self> {
         let path = path.as_ref();
         if path == Path::new("-") {
+            let path = Path::new("standard input");
             return Self::new(std::io::stdin(), None, "txt", path, text_column);
         }
         let ending = path

@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 /// The largest size of anything: far above what is useful, and few enough for
 /// products of sizes to fit into 64 bits.
 pub(crate) const SIZE_LIMIT: i64 = 1 << 20;
+/// The most layers.
+const LAYER_LIMIT: i64 = 1 << 10;
 /// The most numbers that all parameters have together: 8 GiB in f32.
 pub(crate) const PARAMETER_LIMIT: i64 = 1 << 31;
 
@@ -75,8 +77,13 @@ impl LstmConfig {
             ("num_layers", self.num_layers),
         ];
         for (key, size) in sizes {
-            if !(1..=SIZE_LIMIT).contains(&size) {
-                let message = format!("must be 1 to {SIZE_LIMIT}, not {size}");
+            let limit = if key == "num_layers" {
+                LAYER_LIMIT
+            } else {
+                SIZE_LIMIT
+            };
+            if !(1..=limit).contains(&size) {
+                let message = format!("must be 1 to {limit}, not {size}");
                 return Err(Error::config(key, message));
             }
         }

@@ -145,6 +145,17 @@ impl ModelConfig {
             let message = format!("has {labels} labels; a sigmoid head takes 2, softmax 2 or more");
             return Err(Error::config("id2label", message));
         }
+        let mut names: Vec<&str> = self.id2label.values().map(String::as_str).collect();
+        names.sort_unstable();
+        if names[0].is_empty() {
+            return Err(Error::config("id2label", "has an empty label"));
+        }
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::config(
+                "id2label",
+                format!("has {:?} twice", twice[0]),
+            ));
+        }
         if !self.id2label.keys().copied().eq(0..labels as u32) {
             let message = "must number its labels from \"0\" without a gap";
             return Err(Error::config("id2label", message));

@@ -120,6 +120,10 @@ fn load_weights(path: &Path, config: ModelConfig, tokenizer: Tokenizer) -> Resul
             let message = format!("tensor {name:?} is {:?}, but must be f32", tensor.kind());
             return Err(Error::file(path, message));
         }
+        if tensor.isfinite().all().int64_value(&[]) == 0 {
+            let message = format!("tensor {name:?} holds NaN or infinite numbers");
+            return Err(Error::file(path, message));
+        }
         match shape {
             Some(shape) if tensor.size() != shape => Err(Error::file(
                 path,

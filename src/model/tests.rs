@@ -181,6 +181,8 @@ fn a_wrong_config_is_refused_with_the_reason() {
         ),
         ("\"softmax\"", "\"sigmoid\"", "a sigmoid head takes 2"),
         ("\"0\":", "\"7\":", "without a gap"),
+        ("class 1", "class 0", "has \"class 0\" twice"),
+        ("class 1", "", "has an empty label"),
     ] {
         refused("config.json", replace(from, to), why);
     }
@@ -234,6 +236,11 @@ fn wrong_weights_are_refused_with_the_reason() {
             "extra",
             Some(zeros(&[1], Kind::Float)),
             "not one of this model",
+        ),
+        (
+            "head.bias",
+            Some(zeros(&[3], Kind::Float) / 0.0),
+            "tensor \"head.bias\" holds NaN",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();

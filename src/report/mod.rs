@@ -6,4 +6,5 @@ mod progress;
 mod table;
 
 pub use progress::{Mode, Progress, Stage};
+pub(crate) use table::printable;
 pub use table::{Table, metrics_table};

@@ -77,7 +77,7 @@ fn is_number(cell: &str) -> bool {
 
 /// Labels come from files: a newline or an escape code in one must not reach
 /// the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let escaped = c.is_control().then(|| c.escape_default());

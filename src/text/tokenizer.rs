@@ -1,5 +1,6 @@
 //! Text to ids, through a `tokenizer.json`.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -163,9 +164,10 @@ impl Tokenizer {
     /// # Errors
     /// A tokenizer that has no id for a piece, nor one for unknown pieces.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
+        // Some tokenizer.json make the library panic only here.
+        let encode = AssertUnwindSafe(|| self.inner.encode_fast(text, false));
+        let encoding = std::panic::catch_unwind(encode)
+            .map_err(|_| self.failed(text, "the library cannot go on"))?
             .map_err(|error| self.failed(text, error))?;
         Ok(encoding.get_ids().iter().map(|&id| id.into()).collect())
     }
@@ -204,7 +206,7 @@ impl Tokenizer {
         let shown: String = text.chars().take(40).collect();
         Error::file(
             &self.origin,
-            format!("cannot tokenize {shown:?}: {error}; give it an unknown token"),
+            format!("cannot tokenize {shown:?}: {error}; see its settings and its unknown token"),
         )
     }
 }

@@ -84,6 +84,8 @@ impl Vectors {
         wanted: impl IntoIterator<Item = (u32, &'w str)>,
         chunk: usize,
     ) -> Result<Self> {
+        // The byte order mark that some editors put in front.
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         let form = Form::sniff(bytes).map_err(|message| Error::line(path, 1, message))?;
         let header = u64::from(form.count.is_some());
         let order: Vec<(u32, &str)> = wanted.into_iter().collect();
@@ -161,8 +163,10 @@ impl<'b> Form<'b> {
         if let [count, dimension] = columns[..]
             && let (Ok(count), Ok(dimension)) = (count.parse(), dimension.parse())
         {
-            if dimension == 0 {
-                return Err("says vectors of 0 numbers; it takes at least 1".into());
+            if !(1..=DIMENSIONS).contains(&dimension) {
+                return Err(format!(
+                    "says vectors of {dimension} numbers; it takes 1 to {DIMENSIONS}"
+                ));
             }
             let end = bytes.iter().position(|&byte| byte == b'\n');
             let body = end.map_or(&[][..], |end| &bytes[end + 1..]);
@@ -244,6 +248,9 @@ impl<'b> Chunk<'b> {
         chunk
     }
 }
+
+/// The most numbers that a header may promise for a vector.
+const DIMENSIONS: usize = 1 << 20;
 
 const NOT_UTF8: &str = "is not UTF-8; convert the file, for example with iconv";
 

@@ -112,6 +112,13 @@ fn read_splits(config: &Config, skipped: &mut Vec<(String, Skipped)>) -> Result<
         Ok::<_, Error>(dataset)
     };
     let all = read(&config.data.train, &config.read)?;
+    if all.labels.len() < 2 {
+        let message = format!(
+            "has {} label; a classifier needs 2 or more",
+            all.labels.len()
+        );
+        return Err(Error::file(&config.data.train, message));
+    }
     // The other files have the classes of the training texts, and their
     // sentences are what is reported, whatever is trained on.
     let others = ReadOptions {
@@ -151,11 +158,24 @@ fn read_splits(config: &Config, skipped: &mut Vec<(String, Skipped)>) -> Result<
     let mut parts = parts.into_iter();
     let mut next = |share: f64| if share > 0.0 { parts.next() } else { None };
     let (dev_part, test_part) = (next(dev_share), next(test_share));
-    Ok(Splits {
+    let splits = Splits {
         train,
         dev: dev.or(dev_part).unwrap_or_default(),
         test: test.or(test_part),
-    })
+    };
+    let parts = [
+        ("data.train", "train", Some(&splits.train)),
+        ("data.dev_share", "dev", Some(&splits.dev)),
+        ("data.test_share", "test", splits.test.as_ref()),
+    ];
+    for (key, name, part) in parts {
+        if part.is_some_and(|part| part.examples.is_empty()) {
+            let message =
+                format!("leaves no text for {name}; there are too few, or the share is too small");
+            return Err(Error::config(key, message));
+        }
+    }
+    Ok(splits)
 }
 
 fn part(dataset: &Dataset, rows: &[usize]) -> Dataset {
@@ -194,6 +214,10 @@ fn load_vectors(path: &Path, tokenizer: &Tokenizer) -> Result<(usize, Vectors)> 
             "has a vector for none of the {} words of the vocabulary",
             words.len()
         );
+        return Err(Error::file(path, message));
+    }
+    if vectors.values.iter().all(|&value| value == 0.0) {
+        let message = "has nothing but zeros for the words of the vocabulary";
         return Err(Error::file(path, message));
     }
     Ok((words.len(), vectors))

@@ -1,8 +1,8 @@
 //! The folder of a run: `config.toml`, `metrics.jsonl`, `model/`, pictures, and
 //! the texts of splits that were made for it.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Config, EpochRecord};
@@ -15,74 +15,67 @@ const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const MODEL: &str = "model";
 
-/// The folder of one run.
+/// The folder of one run. It is this process's alone until it is dropped.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Locked for as long as the run lasts, also if it is killed.
+    _config: File,
+}
+
+/// What stands where a run wants its folder.
+enum Place {
+    Free,
+    /// An earlier run, locked.
+    Earlier(File),
 }
 
 impl RunFolder {
     /// A new folder with the resolved configuration in it.
     ///
     /// Errors if something is there already, so that no run is lost; with
-    /// `overwrite` the files of an earlier run are removed first, but never
-    /// anything else.
-    pub fn create(path: impl AsRef<Path>, config: &Config, overwrite: bool) -> Result<Self> {
+    /// `replace` an earlier run is moved aside, to the first free of `PATH.1`,
+    /// `PATH.2`, ...
+    pub fn create(path: impl AsRef<Path>, config: &Config, replace: bool) -> Result<Self> {
         let path = path.as_ref();
-        let folder = RunFolder {
-            path: path.to_path_buf(),
-        };
-        if Self::check(path, overwrite)? {
-            folder.remove_earlier()?;
+        if let Place::Earlier(_locked) = Self::examine(path, replace)? {
+            let aside = aside(path);
+            fs::rename(path, &aside).map_err(Error::io(&aside))?;
         }
         fs::create_dir_all(path).map_err(Error::io(path))?;
-        let text = config.to_toml()?;
-        write_atomically(&path.join(CONFIG), |file| file.write_all(text.as_bytes()))?;
-        Ok(folder)
+        let (text, file) = (config.to_toml()?, path.join(CONFIG));
+        write_atomically(&file, |file| file.write_all(text.as_bytes()))?;
+        Ok(RunFolder {
+            path: path.to_path_buf(),
+            _config: lock(path, &file)?,
+        })
     }
 
-    /// Whether there is an earlier run to remove; an error where
-    /// [`create`](Self::create) would refuse.
-    pub fn check(path: impl AsRef<Path>, overwrite: bool) -> Result<bool> {
-        let path = path.as_ref();
+    /// An error where [`create`](Self::create) would refuse.
+    pub fn check(path: impl AsRef<Path>, replace: bool) -> Result<()> {
+        Self::examine(path.as_ref(), replace).map(|_| ())
+    }
+
+    fn examine(path: &Path, replace: bool) -> Result<Place> {
         let mut entries = match fs::read_dir(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Place::Free),
             entries => entries.map_err(Error::io(path))?,
         };
         if entries.next().is_none() {
-            return Ok(false);
+            return Ok(Place::Free);
         }
-        match path.join(CONFIG).is_file() {
-            true if overwrite => Ok(true),
-            true => Err(Error::file(
-                path,
-                "holds an earlier run; give another --out, or --overwrite to lose that run",
-            )),
-            false => Err(Error::file(
-                path,
-                "is not empty and holds no run; give another --out",
-            )),
+        let config = path.join(CONFIG);
+        if !config.is_file() {
+            let message = "is not empty and holds no run; give another --out";
+            return Err(Error::file(path, message));
         }
-    }
-
-    fn remove_earlier(&self) -> Result<()> {
-        let remove = |path: PathBuf| match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(path)(error))
-            }
-            _ => Ok(()),
-        };
-        let model = self.model();
-        if model.is_dir() {
-            fs::remove_dir_all(&model).map_err(Error::io(&model))?;
+        let locked = lock(path, &config)?;
+        if !replace {
+            let message =
+                "holds an earlier run; give another --out, or --replace to move that run aside";
+            return Err(Error::file(path, message));
         }
-        for picture in [self.curve(), self.confusion()] {
-            remove(picture)?;
-        }
-        for split in ["dev", "test"] {
-            remove(self.texts(split))?;
-        }
-        remove(self.path.join(METRICS))
+        Ok(Place::Earlier(locked))
     }
 
     /// The file of a split that was made for this run.
@@ -141,4 +134,31 @@ impl RunFolder {
             .and_then(|mut file| file.write_all(line.as_bytes()))
             .map_err(Error::io(path))
     }
+}
+
+/// The file `config` of the run `path`, locked; an error where another process
+/// has it.
+fn lock(path: &Path, config: &Path) -> Result<File> {
+    let file = File::open(config).map_err(Error::io(config))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::file(
+            path,
+            "another training is writing into it; give another --out, or wait for its end",
+        )),
+        Err(TryLockError::Error(error)) => Err(Error::io(config)(error)),
+    }
+}
+
+/// The first of `PATH.1`, `PATH.2`, ... that is not there.
+fn aside(path: &Path) -> PathBuf {
+    let numbered = |n: u64| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{n}"));
+        PathBuf::from(name)
+    };
+    (1..)
+        .map(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| numbered(0))
 }

@@ -284,23 +284,39 @@ fn a_frozen_embedding_stays_and_a_tuned_one_moves() {
 }
 
 #[test]
-fn an_earlier_run_is_not_lost_unless_asked() {
+fn an_earlier_run_is_never_lost() {
     let toy = Toy::new();
-    let create = |out: &str, overwrite| RunFolder::create(toy.path(out), &toy.config, overwrite);
+    let create = |out: &str, replace| RunFolder::create(toy.path(out), &toy.config, replace);
     toy.run("a").0.unwrap();
+    let good = weights(&toy.path("a"));
     let error = create("a", false).unwrap_err().to_string();
     assert!(error.contains("holds an earlier run"), "{error}");
-    assert!(toy.path("a/model/config.json").exists());
     std::fs::write(toy.path("a/notes.txt"), "mine").unwrap();
-    create("a", true).unwrap();
-    assert!(!toy.path("a/model").exists() && !toy.path("a/metrics.jsonl").exists());
-    assert!(toy.path("a/notes.txt").exists());
+    drop(create("a", true).unwrap());
+    assert_eq!(weights(&toy.path("a.1")), good);
+    assert!(toy.path("a.1/notes.txt").exists());
+    assert!(!toy.path("a/model").exists() && !toy.path("a/notes.txt").exists());
+    drop(create("a", true).unwrap());
+    assert!(toy.path("a.2/config.toml").exists());
 
     std::fs::create_dir(toy.path("other")).unwrap();
     std::fs::write(toy.path("other/x"), "mine").unwrap();
     let error = create("other", true).unwrap_err().to_string();
     assert!(error.contains("holds no run"), "{error}");
     assert!(toy.path("other/x").exists());
+}
+
+#[test]
+fn two_trainings_in_one_folder_are_one_too_many() {
+    let toy = Toy::new();
+    let create = |replace| RunFolder::create(toy.path("a"), &toy.config, replace);
+    let first = create(false).unwrap();
+    for replace in [false, true] {
+        let error = create(replace).unwrap_err().to_string();
+        assert!(error.contains("another training is writing"), "{error}");
+    }
+    drop(first);
+    create(true).unwrap();
 }
 
 #[test]
@@ -344,6 +360,36 @@ fn word_vectors_that_fit_nothing_are_an_error() {
         error.contains("vectors.txt: has a vector for none of the"),
         "{error}"
     );
+}
+
+#[test]
+fn what_cannot_be_split_or_told_apart_is_an_error() {
+    let mut toy = Toy::new();
+    let error = |toy: &Toy| prepare(&toy.config).unwrap_err().to_string();
+    toy.config.data.dev_share = 1e-300;
+    assert!(
+        error(&toy).contains("data.dev_share: leaves no text for dev"),
+        "{}",
+        error(&toy)
+    );
+    toy.config.data.dev_share = 0.1;
+    std::fs::write(toy.path("one.csv"), "text,label\nx,a\ny,a\n").unwrap();
+    toy.config.data.train = toy.path("one.csv");
+    assert!(
+        error(&toy).contains("one.csv: has 1 label; a classifier needs 2 or more"),
+        "{}",
+        error(&toy)
+    );
+}
+
+#[test]
+fn vectors_of_nothing_but_zeros_are_an_error() {
+    let mut toy = Toy::new();
+    let vectors = toy.path("vectors.txt");
+    std::fs::write(&vectors, "good 0 0 0\nbad 0 0 0\n").unwrap();
+    toy.config.embedding.vectors = Some(vectors);
+    let error = prepare(&toy.config).unwrap_err().to_string();
+    assert!(error.contains("nothing but zeros"), "{error}");
 }
 
 #[test]
