@@ -35,6 +35,8 @@ fn every_cellway_command_runs_as_it_stands() {
         .replace("hidden_size = 64", "hidden_size = 4");
     assert!(config.contains("hidden_size = 4"), "{config}");
     fs::write(path("mine.toml"), &config).unwrap();
+    fs::create_dir(path("configs")).unwrap();
+    fs::write(path("configs/demo.toml"), &config).unwrap();
     let run = |line: &str| {
         let words = shell_words(line);
         assert_eq!(words[0], "cellway");
@@ -48,7 +50,7 @@ fn every_cellway_command_runs_as_it_stands() {
         .iter()
         .filter(|line| line.starts_with("cellway "))
         .collect();
-    assert!(commands.len() >= 7);
+    assert!(commands.len() >= 8);
     for line in commands {
         run(line);
     }
