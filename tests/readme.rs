@@ -41,6 +41,8 @@ fn every_cellway_command_runs_as_it_stands() {
         let words = shell_words(line);
         assert_eq!(words[0], "cellway");
         let mut command = Command::cargo_bin("cellway").unwrap();
+        // One thread, since other tests run at the same time.
+        command.env("OMP_NUM_THREADS", "1");
         command.current_dir(folder.path()).args(&words[1..]);
         command.assert().success();
     };

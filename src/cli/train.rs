@@ -105,7 +105,7 @@ impl Train {
                 ""
             };
             let (best, epochs) = (summary.best_epoch, summary.epochs.len());
-            say(format!("\nbest epoch: {best} of {epochs}{why}\n"))?;
+            say(format!("best epoch: {best} of {epochs}{why}\n"))?;
             say(format!("{name}: {}\n", metrics_table(&metrics)))?;
             say(format!("model             {}", folder.model().display()))?;
         }
