@@ -54,6 +54,8 @@ impl Train {
         let device = self.device.device.resolve()?;
         RunFolder::check(self.folder(), self.replace)?;
         let prepared = prepare(&config)?;
+        // With word vectors it is theirs.
+        config.embedding.size = prepared.model.config().embedding_size;
         for (file, skipped) in &prepared.skipped {
             warn(format!("{file}: {skipped}"));
         }
