@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 from importlib import metadata
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1]
@@ -205,6 +206,35 @@ class EnvironmentTest(SetupTest):
 
     def run_active(self, *arguments):
         return self.run_setup(*arguments, VIRTUAL_ENV=str(self.active), **self.offline)
+
+    def wheel(self, folder, name, version, *files):
+        """A wheel with these files, empty, that pip takes for the package."""
+        folder.mkdir(exist_ok=True)
+        info = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+            for file in files:
+                wheel.writestr(file, "")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in [*files, f"{info}/METADATA"]))
+
+    def test_the_small_set_from_an_index_of_its_own(self):
+        wheels = self.folder / "wheels"
+        pins = (self.project / "scripts/requirements-cpu.txt").read_text().splitlines()
+        for pin in pins:
+            if "==" in pin and not pin.startswith("#"):
+                name, version = pin.split(";")[0].strip().split("==")
+                name = name.replace("-", "_")
+                files = ("lib/libtorch_cpu.so", "include/ATen/ATen.h") if name == "torch" else ()
+                self.wheel(wheels, name, version, f"{name}/__init__.py", *(f"{name}/{file}" for file in files))
+        index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_CACHE_DIR": "1"}
+        run = self.run_setup("--cpu", **index)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIn("without the CUDA libraries", run.stdout)
+        self.assertRegex(run.stdout.splitlines()[-1], r"^done: libtorch 2\.11\.0 in \.venv/lib/.*/torch$")
+        self.assertTrue((self.project / ".libtorch/lib/libtorch_cpu.so").exists())
+        again = self.run_setup("--cpu", **index)
+        self.assertRegex(again.stdout, "^set up: libtorch in .*the small set")
 
     def test_right_torch_is_used_and_kept_in_view(self):
         info = self.install_torch("2.11.0+cu130")
