@@ -52,9 +52,9 @@ impl Limit {
 /// exactly one batch. A pure function of its arguments, so that a run can be
 /// resumed anywhere.
 ///
-/// All texts are shuffled and dealt into pools of some fifty batches; within a
-/// pool they are sorted by length and cut, and at the end the batches of all
-/// pools are shuffled. Sorting everything would pad still less, but then the
+/// All texts are shuffled and dealt into pools of some fifty batches (of a small
+/// set a quarter of it, which pads more); within a pool they are sorted by length
+/// and cut, and at the end the batches of all pools are shuffled. Sorting everything would pad still less, but then the
 /// longest texts would meet the same neighbours in every epoch; a pool's
 /// members are new each time, and equal lengths stay in shuffled order.
 pub fn epoch_batches(lengths: &[usize], limit: Limit, seed: u64, epoch: u64) -> Vec<Vec<usize>> {

@@ -481,7 +481,7 @@ fn a_real_table_is_read() {
 #[ignore = "needs CELLWAY_SHARED_DATA"]
 fn little_of_the_treebank_s_batches_is_padding() {
     let lengths: Vec<usize> = real(
-        "sst/dev.txt",
+        "sst/train.txt",
         &ReadOptions {
             classes: 5,
             ..of(Format::Sst)
