@@ -1,0 +1,101 @@
+//! Defaults, overrides, and each wrong key by its name.
+
+use super::*;
+
+fn load(text: &str, overrides: &[&str]) -> Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.toml");
+    std::fs::write(&path, text).unwrap();
+    let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+    Config::load(&path, &overrides)
+}
+
+const GOOD: &str = "[data]\ntrain = \"x.csv\"\n";
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = load(GOOD, &[]).unwrap();
+    assert_eq!(config.data.train, Path::new("x.csv"));
+    assert_eq!(config.train, TrainConfig::default());
+    assert_eq!(config.lstm.init().unwrap(), Init::default());
+}
+
+#[test]
+fn the_resolved_config_reads_back_as_itself() {
+    let config = load(
+        GOOD,
+        &["lstm.forget_bias=1.0", "data.dev=dev.csv", "seed=7"],
+    )
+    .unwrap();
+    assert_eq!(load(&config.to_toml().unwrap(), &[]).unwrap(), config);
+    let entries = config.entries().unwrap();
+    assert!(entries.contains(&("seed".into(), "7".into())));
+    assert!(entries.contains(&("lstm.forget_bias".into(), "1.0".into())));
+}
+
+#[test]
+fn overrides_are_toml_values_or_strings() {
+    let overrides = [
+        "train.batch={tokens=64}",
+        "train.optimizer = sgd",
+        "data.dev=a b.csv",
+    ];
+    let config = load(GOOD, &overrides).unwrap();
+    assert_eq!(config.train.batch, Limit::Tokens(64));
+    assert_eq!(config.train.optimizer, OptimizerKind::Sgd);
+    assert_eq!(config.data.dev.unwrap(), Path::new("a b.csv"));
+}
+
+#[test]
+fn each_wrong_key_is_named() {
+    for (overrides, message) in [
+        (&["train.epoch=3"][..], "train.epoch: unknown field"),
+        (&["train.epochs=many"], "train.epochs: invalid type"),
+        (&["train.engine=fast"], "train.engine: unknown variant"),
+        (&["train.epochs=0"], "train.epochs: must be 1 or more"),
+        (&["train.batch.tokens=0"], "train.batch: must be 1"),
+        (
+            &["train.learning_rate=-1"],
+            "train.learning_rate: must be above 0",
+        ),
+        (&["train.learning_rate=nan"], "train.learning_rate"),
+        (&["train.momentum=0.9"], "is for sgd"),
+        (&["train.momentum=1.5", "train.optimizer=sgd"], "in [0, 1)"),
+        (&["train.weight_decay=-1"], "train.weight_decay"),
+        (&["train.clip_norm=0"], "train.clip_norm"),
+        (&["train.patience=0"], "train.patience"),
+        (&["embedding.rate_factor=0"], "embedding.freeze"),
+        (&["embedding.size=0"], "embedding.size"),
+        (&["text.min_frequency=0"], "text.min_frequency"),
+        (&["text.max_tokens=0"], "text.max_tokens"),
+        (&["head.dropout=1"], "head.dropout: must be in"),
+        (&["lstm.dropout=1"], "lstm.dropout: must be in"),
+        (&["lstm.hidden_size=0"], "lstm.hidden_size: must be 1 to"),
+        (
+            &["lstm.hidden_size=1000000"],
+            "lstm.hidden_size: 1000000 with num_layers 1",
+        ),
+        (
+            &["lstm.bias=false", "lstm.forget_bias=1"],
+            "lstm.bias: a forget bias",
+        ),
+        (&["data.test_share=1.5"], "data.test_share: must be in"),
+        (
+            &["data.test_share=0.6", "data.dev_share=0.4"],
+            "below 1 together",
+        ),
+        (&["lstm.chrono=9", "lstm.forget_bias=1"], "keep one"),
+        (&["data.train="], "data.train: must name the file"),
+        (&["epochs"], "--set: takes key=value"),
+        (&["seed.x=1", "seed=1", "seed.y=1"], "seed is a value"),
+    ] {
+        let error = load(GOOD, overrides).unwrap_err().to_string();
+        assert!(error.contains(message), "{overrides:?}: {error}");
+    }
+    assert!(
+        load("[data", &[])
+            .unwrap_err()
+            .to_string()
+            .contains("run.toml")
+    );
+}
