@@ -32,7 +32,7 @@ impl AtomicFile {
             if !there.is_file() {
                 return Err(Error::file(
                     path,
-                    "is there and no file that can be replaced",
+                    "is there and no file that can be replaced; give another name",
                 ));
             }
             permissions = there.permissions();

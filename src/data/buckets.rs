@@ -54,9 +54,10 @@ impl Limit {
 ///
 /// All texts are shuffled and dealt into pools of some fifty batches (of a small
 /// set a quarter of it, which pads more); within a pool they are sorted by length
-/// and cut, and at the end the batches of all pools are shuffled. Sorting everything would pad still less, but then the
-/// longest texts would meet the same neighbours in every epoch; a pool's
-/// members are new each time, and equal lengths stay in shuffled order.
+/// and cut, and at the end the batches of all pools are shuffled. Sorting
+/// everything would pad still less, but then the longest texts would meet the
+/// same neighbours in every epoch; a pool's members are new each time, and equal
+/// lengths stay in shuffled order.
 pub fn epoch_batches(lengths: &[usize], limit: Limit, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
     let stream = Stream::new(seed, "batches").at(epoch);
     let mut order: Vec<usize> = (0..lengths.len()).collect();

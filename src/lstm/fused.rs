@@ -131,7 +131,7 @@ fn pack_and_run(
     params: &[&Tensor],
     layers: i64,
 ) -> (Tensor, State) {
-    let lengths = Vec::<i64>::try_from(&ragged.lengths).unwrap_or_default();
+    let lengths = &ragged.lengths;
     let mut order: Vec<i64> = (0..lengths.len() as i64).collect();
     order.sort_by_key(|&text| -lengths[text as usize]);
     let mut back = vec![0i64; order.len()];
@@ -170,7 +170,7 @@ fn pack_and_run(
     let (output, _) = Tensor::internal_pad_packed_sequence(&data, &batch_sizes, false, 0.0, time);
     let output = output.index_select(1, &back);
 
-    let empty = ragged.lengths.eq(0).view([1, -1, 1]);
+    let empty = ragged.ends.eq(0).view([1, -1, 1]);
     let state = State {
         h: start.h.where_self(&empty, &h.index_select(1, &back)),
         c: start.c.where_self(&empty, &c.index_select(1, &back)),
@@ -187,7 +187,7 @@ fn padded(
     dropout: Option<Dropout>,
 ) -> (Tensor, State) {
     let (time, batch) = (input.size()[0], input.size()[1]);
-    let lengths = &ragged.lengths;
+    let lengths = &ragged.ends;
     let reversed = lstm.config.bidirectional.then(|| reversal(lengths, time));
     let last = (lengths - 1).clamp_min(0).view([1, -1, 1]);
     let empty = lengths.eq(0).unsqueeze(-1); // [B, 1]

@@ -125,8 +125,10 @@ pub struct Output {
 
 /// The lengths of a batch that has padding, as the engines need them.
 pub(crate) struct Ragged {
-    /// `[B]` i64.
-    pub lengths: Tensor,
+    /// On the host, where packing needs them.
+    pub lengths: Vec<i64>,
+    /// The same on the device, `[B]` i64.
+    pub ends: Tensor,
     /// `[T, B, 1]`, true behind the end of a text.
     pub padding: Tensor,
 }
@@ -137,7 +139,8 @@ impl Ragged {
         let steps = Tensor::arange(time, (Kind::Int64, device));
         let padding = steps.unsqueeze(1).ge_tensor(&ends.unsqueeze(0));
         Ragged {
-            lengths: ends,
+            lengths: lengths.to_vec(),
+            ends,
             padding: padding.unsqueeze(-1),
         }
     }

@@ -121,7 +121,9 @@ fn load_weights(path: &Path, config: ModelConfig, tokenizer: Tokenizer) -> Resul
             return Err(Error::file(path, message));
         }
         if tensor.isfinite().all().int64_value(&[]) == 0 {
-            let message = format!("tensor {name:?} holds NaN or infinite numbers");
+            let message = format!(
+                "tensor {name:?} holds NaN or infinite numbers; take another copy, or train it again"
+            );
             return Err(Error::file(path, message));
         }
         match shape {
