@@ -3,6 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+mod fault;
+
+pub(crate) use self::fault::Read;
+pub use self::fault::{Fault, FaultKind};
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -37,6 +42,15 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it, and what to do.
         message: String,
+    },
+
+    /// A checkpoint cannot be read: what is wrong with it, and at which byte.
+    #[error("{}: {fault}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where, and what to do.
+        fault: Fault,
     },
 
     /// A setting is wrong: the key as it is written in the file or on the

@@ -1,42 +1,48 @@
-//! safetensors files: checked by ourselves before the `safetensors` crate sees
-//! them, since its 0.8 accepts a name twice and overflows on some sizes.
+//! safetensors files: a JSON header, then the elements. The header is read and
+//! checked here, since the `safetensors` crate's 0.8 accepts a name twice and
+//! overflows on some sizes; that crate writes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use ::safetensors::tensor::{SafeTensors, TensorView};
+use ::safetensors::tensor::TensorView;
 use ::safetensors::{Dtype, serialize};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use super::contents::Refusal;
+use super::dtype::DType;
+use super::limits::{RANK, SAFETENSORS_HEADER, SAFETENSORS_METADATA, TENSORS};
+use super::parts::{Hint, Kept, Parts};
+use super::tensor::{StorageInfo, TensorInfo, contiguous_stride};
 use crate::error::{Error, Result};
+use crate::error::{Fault, Read};
 use crate::files::write_atomically;
-
-/// The longest header that is read, in bytes.
-pub const HEADER_LIMIT: u64 = 100_000_000;
-/// The highest rank that is read.
-pub const RANK_LIMIT: usize = 16;
 
 /// Tensors by name, in the order of the names.
 pub type Tensors = BTreeMap<String, Tensor>;
 
 /// The dtypes that both sides have.
-const DTYPES: [(Kind, Dtype, &str, usize); 12] = [
-    (Kind::Bool, Dtype::BOOL, "BOOL", 1),
-    (Kind::Uint8, Dtype::U8, "U8", 1),
-    (Kind::Int8, Dtype::I8, "I8", 1),
-    (Kind::Int16, Dtype::I16, "I16", 2),
-    (Kind::Int, Dtype::I32, "I32", 4),
-    (Kind::Int64, Dtype::I64, "I64", 8),
-    (Kind::Half, Dtype::F16, "F16", 2),
-    (Kind::BFloat16, Dtype::BF16, "BF16", 2),
-    (Kind::Float, Dtype::F32, "F32", 4),
-    (Kind::Double, Dtype::F64, "F64", 8),
-    (Kind::Float8e5m2, Dtype::F8_E5M2, "F8_E5M2", 1),
-    (Kind::Float8e4m3fn, Dtype::F8_E4M3, "F8_E4M3", 1),
+const DTYPES: [(Kind, Dtype); 12] = [
+    (Kind::Bool, Dtype::BOOL),
+    (Kind::Uint8, Dtype::U8),
+    (Kind::Int8, Dtype::I8),
+    (Kind::Int16, Dtype::I16),
+    (Kind::Int, Dtype::I32),
+    (Kind::Int64, Dtype::I64),
+    (Kind::Half, Dtype::F16),
+    (Kind::BFloat16, Dtype::BF16),
+    (Kind::Float, Dtype::F32),
+    (Kind::Double, Dtype::F64),
+    (Kind::Float8e5m2, Dtype::F8_E5M2),
+    (Kind::Float8e4m3fn, Dtype::F8_E4M3),
 ];
+
+/// Bits of the types of the format that torch has no tensors of.
+const FOREIGN: [(&str, usize); 3] = [("F4", 4), ("F6_E2M3", 6), ("F6_E3M2", 6)];
 
 /// Writes `tensors`, whole or not at all. `metadata` goes into the header.
 pub fn save<'a>(
@@ -46,8 +52,7 @@ pub fn save<'a>(
 ) -> Result<()> {
     let mut stored = Vec::new();
     for (name, tensor) in tensors {
-        let Some(&(_, dtype, _, _)) = DTYPES.iter().find(|(kind, ..)| *kind == tensor.kind())
-        else {
+        let Some(&(_, dtype)) = DTYPES.iter().find(|(kind, _)| *kind == tensor.kind()) else {
             let message = format!("safetensors has no dtype for {:?}", tensor.kind());
             return Err(Error::tensor(name, message));
         };
@@ -83,31 +88,47 @@ fn bytes_of(tensor: &Tensor) -> Vec<u8> {
 /// Reads every tensor, to the CPU.
 ///
 /// Errors on a file that is truncated or is not safetensors, on a name that is
-/// there twice, on a dtype that libtorch lacks, and on anything else that the
-/// format forbids.
+/// there twice, on a dtype that tch lacks, and on anything else that the format
+/// forbids.
 pub fn load(path: &Path) -> Result<Tensors> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    parse(&bytes).map_err(|message| Error::file(path, message))
+    let checkpoint = super::Checkpoint::open_as(path, read)?;
+    if let Some(refusal) = checkpoint.refused().first() {
+        let message = format!("tensor {:?} {}", refusal.name, refusal.reason);
+        return Err(Error::file(path, message));
+    }
+    checkpoint
+        .tensors()
+        .iter()
+        .map(|tensor| Ok((tensor.name.clone(), checkpoint.tensor(&tensor.name)?)))
+        .collect()
 }
 
-fn parse(bytes: &[u8]) -> Result<Tensors, String> {
-    validate(bytes)?;
-    let file =
-        SafeTensors::deserialize(bytes).map_err(|e| format!("not a safetensors file: {e}"))?;
-    let mut tensors = Tensors::new();
-    for (name, view) in file.iter() {
-        let Some(&(kind, ..)) = DTYPES.iter().find(|(_, dtype, ..)| *dtype == view.dtype()) else {
-            return Err(format!(
-                "tensor {name:?} has dtype {:?}, which libtorch lacks",
-                view.dtype()
-            ));
-        };
-        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
-            .map_err(|error| format!("tensor {name:?}: {error}"))?;
-        tensors.insert(name.to_owned(), tensor);
+/// The sizes of a tensor; more than [`RANK`] of them are never collected.
+struct Shape(Vec<u64>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sizes;
+        impl<'de> Visitor<'de> for Sizes {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of sizes")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+                let mut sizes = Vec::new();
+                while let Some(size) = list.next_element()? {
+                    if sizes.len() == RANK {
+                        return Err(A::Error::custom(format!("more than {RANK} dimensions")));
+                    }
+                    sizes.push(size);
+                }
+                Ok(Shape(sizes))
+            }
+        }
+        deserializer.deserialize_seq(Sizes)
     }
-    Ok(tensors)
 }
 
 /// One entry of the header.
@@ -115,12 +136,45 @@ fn parse(bytes: &[u8]) -> Result<Tensors, String> {
 #[serde(deny_unknown_fields)]
 struct Entry {
     dtype: String,
-    shape: Vec<u64>,
+    shape: Shape,
     data_offsets: (u64, u64),
 }
 
 /// The header with its entries in the order of the file, doubles included.
-struct Header(Vec<(String, Entry)>);
+#[derive(Default)]
+struct Header {
+    entries: Vec<(String, Entry)>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Strings to strings, not too many of them.
+struct Metadata(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Strings;
+        impl<'de> Visitor<'de> for Strings {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map from strings to strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let mut strings = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if strings.len() == SAFETENSORS_METADATA {
+                        let message = format!("more than {SAFETENSORS_METADATA} entries");
+                        return Err(A::Error::custom(message));
+                    }
+                    strings.insert(key, value);
+                }
+                Ok(Metadata(strings))
+            }
+        }
+        deserializer.deserialize_map(Strings)
+    }
+}
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -133,100 +187,175 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-                let mut entries = Vec::new();
+                let mut header = Header::default();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        map.next_value::<BTreeMap<String, String>>()?;
+                        header.metadata = map.next_value::<Metadata>()?.0;
+                    } else if header.entries.len() == TENSORS {
+                        return Err(A::Error::custom(format!("more than {TENSORS} tensors")));
                     } else {
-                        entries.push((name, map.next_value()?));
+                        header.entries.push((name, map.next_value()?));
                     }
                 }
-                Ok(Header(entries))
+                Ok(header)
             }
         }
         deserializer.deserialize_map(Entries)
     }
 }
 
-/// Everything that the format promises: the header's length, unique names,
-/// sizes that match their shapes, and data that fills the file without gaps or
-/// overlaps.
-fn validate(bytes: &[u8]) -> Result<(), String> {
-    let length = bytes
+/// Whether a file may be one of these: a length that fits, and a JSON object.
+pub(crate) fn looks_like(file: &[u8]) -> bool {
+    let length = file
+        .first_chunk::<8>()
+        .map(|length| u64::from_le_bytes(*length));
+    length.is_some_and(|length| length <= SAFETENSORS_HEADER.max(file.len() as u64))
+        && file.get(8) == Some(&b'{')
+}
+
+/// Reads the header and checks everything that the format promises: its length,
+/// unique names, sizes that match their shapes, and data that fills the file
+/// without gaps or overlaps.
+pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
+    parts.container = "safetensors";
+    let length = file
         .first_chunk::<8>()
         .map(|length| u64::from_le_bytes(*length))
-        .ok_or("not a safetensors file: shorter than its 8-byte header length")?;
-    if length > HEADER_LIMIT {
-        return Err(format!(
-            "not a safetensors file: says that its header has {length} bytes (at most {HEADER_LIMIT})"
-        ));
-    }
-    let data_start = 8 + length;
-    let header = usize::try_from(data_start)
-        .ok()
-        .and_then(|end| bytes.get(8..end))
         .ok_or_else(|| {
-            format!(
-                "truncated: the header has {length} bytes, the file {} in all",
-                bytes.len()
+            Fault::truncated(
+                0,
+                "not a safetensors file: shorter than its 8-byte header length",
             )
         })?;
-    let Header(mut entries) = serde_json::from_slice(header)
-        .map_err(|error| format!("not a safetensors file: header: {error}"))?;
-
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    if let Some(twice) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(format!("tensor {:?} is there twice", twice[0].0));
+    if length > SAFETENSORS_HEADER {
+        let message = format!(
+            "not a safetensors file: says that its header has {length} bytes (at most {SAFETENSORS_HEADER})"
+        );
+        return Err(Fault::too_large(0, message));
     }
+    let data_start = 8 + length as usize;
+    let Some(header) = file.get(8..data_start) else {
+        let message = format!(
+            "truncated: the header has {length} bytes, the file {} in all",
+            file.len()
+        );
+        return Err(Fault::truncated(8, message));
+    };
+    let header: Header = serde_json::from_slice(header)
+        .map_err(|error| Fault::malformed(8, format!("not a safetensors file: header: {error}")))?;
+    let mut names: Vec<&str> = header
+        .entries
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Fault::malformed(
+            8,
+            format!("tensor {:?} is there twice", twice[0]),
+        ));
+    }
+    tile(&header.entries, file.len() - data_start)?;
 
-    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    parts.hints.extend(
+        header
+            .metadata
+            .get("format")
+            .map(|format| Hint::new("format", format)),
+    );
+    for (name, entry) in header.entries {
+        let start = data_start + entry.data_offsets.0 as usize;
+        let bytes = (entry.data_offsets.1 - entry.data_offsets.0) as usize;
+        let Some(dtype) = DType::from_safetensors(&entry.dtype) else {
+            let reason = format!("is {}, which torch has no tensors of", entry.dtype);
+            parts.refused.push(Refusal { name, reason });
+            continue;
+        };
+        let shape: Vec<i64> = entry.shape.0.iter().map(|&n| n as i64).collect();
+        let tensor = TensorInfo {
+            name: name.clone(),
+            dtype,
+            stride: contiguous_stride(&shape),
+            shape,
+            offset: 0,
+            storage: parts.storages.len(),
+            parameter: false,
+        };
+        tensor.check(bytes, 8)?;
+        parts.tensors.push(tensor);
+        parts.storages.push(StorageInfo {
+            key: name,
+            device: "cpu".to_owned(),
+            bytes,
+            source,
+            start,
+            crc: None,
+        });
+    }
+    for (name, text) in header.metadata {
+        parts.values.push((name, Kept::Json(Value::String(text))));
+    }
+    Ok(())
+}
+
+/// Checks that the tensors lie one behind another and fill `data` bytes, and
+/// that each has the size that its shape takes.
+fn tile(entries: &[(String, Entry)], data: usize) -> Read<()> {
+    let malformed = |message: String| Err(Fault::malformed(8, message));
+    let mut by_place: Vec<&(String, Entry)> = entries.iter().collect();
+    by_place.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut end_of_last = 0;
-    for (name, entry) in &entries {
+    for (name, entry) in by_place {
         let (start, end) = entry.data_offsets;
         if start != end_of_last {
-            return Err(format!(
+            return malformed(format!(
                 "tensor {name:?} starts at data offset {start}, but the one before it ends at {end_of_last}"
             ));
         }
-        if entry.shape.len() > RANK_LIMIT {
-            return Err(format!(
-                "tensor {name:?} has {} dimensions (at most {RANK_LIMIT})",
-                entry.shape.len()
-            ));
-        }
-        let Some(&(.., element)) = DTYPES.iter().find(|(_, _, text, _)| *text == entry.dtype)
-        else {
-            return Err(format!(
-                "tensor {name:?} has dtype {:?}, which libtorch lacks or this reader does not know",
-                entry.dtype
-            ));
+        let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == entry.dtype);
+        let bits = match (DType::from_safetensors(&entry.dtype), foreign) {
+            (Some(dtype), _) => 8 * dtype.size() as u64,
+            (None, Some(&(_, bits))) => bits as u64,
+            (None, None) => {
+                return Err(Fault::unsupported(
+                    8,
+                    format!(
+                        "tensor {name:?} has dtype {:?}, which this reader does not know",
+                        entry.dtype
+                    ),
+                ));
+            }
         };
         // libtorch counts in i64, so each product has to fit there as well.
-        let size = entry
+        let total = entry
             .shape
+            .0
             .iter()
-            .try_fold(element as u64, |size, &n| size.checked_mul(n))
-            .filter(|&size| i64::try_from(size).is_ok());
-        if size.is_none() || end.checked_sub(start) != size {
-            return Err(format!(
+            .try_fold(bits, |total, &n| total.checked_mul(n))
+            .filter(|total| total % 8 == 0)
+            .map(|total| total / 8)
+            .filter(|&total| i64::try_from(total).is_ok());
+        if total.is_none() || end.checked_sub(start) != total {
+            return malformed(format!(
                 "tensor {name:?}: {} {:?} does not fit its data offsets {start} to {end}",
-                entry.dtype, entry.shape
+                entry.dtype, entry.shape.0
             ));
         }
-        if entry.shape.iter().any(|&n| i64::try_from(n).is_err()) {
-            return Err(format!(
+        if entry.shape.0.iter().any(|&n| i64::try_from(n).is_err()) {
+            return malformed(format!(
                 "tensor {name:?}: shape {:?} is too large",
-                entry.shape
+                entry.shape.0
             ));
         }
         end_of_last = end;
     }
-    let there = bytes.len() as u64 - data_start;
+    let there = data as u64;
     match there.cmp(&end_of_last) {
-        std::cmp::Ordering::Less => Err(format!(
-            "truncated: has {there} bytes of data, its header promises {end_of_last}"
+        std::cmp::Ordering::Less => Err(Fault::truncated(
+            8,
+            format!("truncated: has {there} bytes of data, its header promises {end_of_last}"),
         )),
-        std::cmp::Ordering::Greater => Err(format!(
+        std::cmp::Ordering::Greater => malformed(format!(
             "has {} bytes behind its last tensor",
             there - end_of_last
         )),
@@ -246,15 +375,15 @@ mod tests {
     }
 
     fn refused(bytes: &[u8], why: &str) {
-        let message = parse(bytes).expect_err("was accepted");
-        assert!(message.contains(why), "{message}");
+        let fault = read(bytes, 0, &mut Parts::default()).expect_err("was accepted");
+        assert!(fault.message.contains(why), "{fault}");
     }
 
     const GOOD: &str = r#"{"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
 
     #[test]
     fn each_promise_of_the_format_is_checked() {
-        assert!(parse(&file(GOOD, &[0; 8])).is_ok());
+        assert!(read(&file(GOOD, &[0; 8]), 0, &mut Parts::default()).is_ok());
         refused(b"abc", "shorter than its 8-byte");
         refused(&[255; 16], "at most 100000000");
         refused(&100u64.to_le_bytes(), "truncated: the header");
@@ -266,7 +395,7 @@ mod tests {
             format!(r#"{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}"#)
         };
         let one = |entry: String| file(&format!(r#"{{"a":{entry}}}"#), &[0; 8]);
-        refused(&one(entry("F33", "[2]", "[0,8]")), "which libtorch lacks");
+        refused(&one(entry("F33", "[2]", "[0,8]")), "does not know");
         refused(&one(entry("F32", "[3]", "[0,8]")), "does not fit");
         refused(
             &one(entry("F32", "[2]", "[8,0]")),
@@ -275,7 +404,7 @@ mod tests {
         refused(&one(entry("F32", "[-1]", "[0,8]")), "header");
         refused(
             &one(entry("F32", &format!("{:?}", [1; 17]), "[0,4]")),
-            "17 dimensions",
+            "more than 16 dimensions",
         );
         refused(
             &one(entry("F32", "[18446744073709551615,0]", "[0,0]")),
@@ -323,11 +452,9 @@ mod tests {
         let values = Tensor::from_slice(&[0.0f32, 1.0, 2.5, -3.0, 0.1, 1e30]).view([2, 3]);
         let tensors: Vec<(String, Tensor)> = DTYPES
             .iter()
-            .map(|(kind, _, name, _)| {
-                (
-                    name.to_string(),
-                    values.clamp(-3.0, 9.0).to_kind(*kind).tr(),
-                )
+            .map(|(kind, name)| {
+                let name = format!("{name:?}");
+                (name, values.clamp(-3.0, 9.0).to_kind(*kind).tr())
             })
             .collect();
         save(
@@ -359,7 +486,8 @@ mod tests {
     fn no_cut_of_a_file_is_accepted() {
         let bytes = file(GOOD, &[0; 8]);
         for end in 0..bytes.len() {
-            assert!(parse(&bytes[..end]).is_err(), "cut at {end}");
+            let cut = read(&bytes[..end], 0, &mut Parts::default());
+            assert!(cut.is_err(), "cut at {end}");
         }
     }
 }

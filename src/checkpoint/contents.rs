@@ -1,0 +1,703 @@
+//! What a torch pickle means: which of its inert calls describe tensors and
+//! storages (an allow-list), and the path of each from the top of the file.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use super::dtype::DType;
+use super::limits::{DEPTH, NAME_BYTES, TENSORS, VISITS};
+use super::pickle::{Id, Node, Tree};
+use super::tensor::{StorageInfo, TensorInfo};
+use super::value;
+use crate::error::{Fault, Read};
+
+/// A tensor that is in the file and cannot be had, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Refusal {
+    /// Its path from the top of the file.
+    pub name: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// An object of a class that holds parameters: a `torch.nn.Module`, or one of
+/// TorchScript.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ModuleInfo {
+    /// Its path from the top of the file; empty for the file's only value.
+    pub name: String,
+    /// `torch.nn.modules.rnn.LSTM`
+    pub class: String,
+    /// Its numbers, strings and flags: `batch_first`, `hidden_size`.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// A storage as a pickle declares it.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub key: String,
+    pub device: String,
+    pub dtype: DType,
+    /// Bytes of an element.
+    pub element: usize,
+    pub bytes: usize,
+}
+
+/// All storages that a pickle declares, each once, in the order in which they
+/// appear.
+pub(crate) fn declared_storages(tree: Tree, base: usize) -> Read<Vec<Declared>> {
+    let mut all: Vec<Declared> = Vec::new();
+    let mut by_key = HashMap::new();
+    for n in 0..tree.arena.len() as u32 {
+        let Node::Persistent(id) = tree.node(Id(n)) else {
+            continue;
+        };
+        let Some(declared) = declared(tree, id, base)? else {
+            continue;
+        };
+        match by_key.get(&declared.key) {
+            None => {
+                by_key.insert(declared.key.clone(), all.len());
+                all.push(declared);
+            }
+            Some(&n) if all[n].bytes == declared.bytes => {}
+            Some(&n) => {
+                let message = format!(
+                    "storage {:?} is said to have {} bytes, and {}",
+                    declared.key, all[n].bytes, declared.bytes
+                );
+                return Err(Fault::malformed(base, message));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// `('storage', torch.FloatStorage, key, device, count)` and, in old files, a
+/// view of it, which has been `None` since torch 0.4.
+fn declared(tree: Tree, id: Id, base: usize) -> Read<Option<Declared>> {
+    let Some([kind, class, key, device, count, view @ ..]) = tree.elements(id) else {
+        return Ok(None);
+    };
+    if tree.str(*kind) != Some("storage") {
+        return Ok(None);
+    }
+    let malformed = |what: &str| Fault::malformed(base, format!("a storage {what}"));
+    let (module, name) = tree
+        .global(*class)
+        .ok_or_else(|| malformed("without a class"))?;
+    let dtype = match (module, name) {
+        ("torch.storage" | "torch", "UntypedStorage") => Some(DType::U8),
+        ("torch" | "torch.cuda" | "torch.storage", name) => {
+            DType::from_storage(name).or_else(|| quantized(name).then_some(DType::U8))
+        }
+        _ => None,
+    };
+    let Some(dtype) = dtype else {
+        let message = format!("a storage of the class {module}.{name}, which torch 2.11 has not");
+        return Err(Fault::unsupported(base, message));
+    };
+    let element = match name {
+        "QInt32Storage" => 4,
+        _ => dtype.size(),
+    };
+    let key = tree.str(*key).ok_or_else(|| malformed("without a key"))?;
+    let device = tree
+        .str(*device)
+        .ok_or_else(|| malformed("without a device"))?;
+    let bytes = tree
+        .int(*count)
+        .and_then(|count| usize::try_from(count).ok()?.checked_mul(element))
+        .filter(|&bytes| i64::try_from(bytes).is_ok())
+        .ok_or_else(|| malformed("without a size"))?;
+    if !view.iter().all(|&id| matches!(tree.node(id), Node::None)) {
+        let message = "a storage that is a view of another, as torch before 0.4 wrote them; load and save it with a newer torch";
+        return Err(Fault::unsupported(base, message));
+    }
+    Ok(Some(Declared {
+        key: key.to_owned(),
+        device: device.to_owned(),
+        dtype,
+        element,
+        bytes,
+    }))
+}
+
+fn quantized(storage: &str) -> bool {
+    matches!(
+        storage,
+        "QInt8Storage" | "QUInt8Storage" | "QInt32Storage" | "QUInt4x2Storage" | "QUInt2x4Storage"
+    )
+}
+
+/// Everything that the walk over a pickle finds.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub tensors: Vec<TensorInfo>,
+    pub refused: Vec<Refusal>,
+    pub modules: Vec<ModuleInfo>,
+    /// Values without a tensor in them, as high up as they are.
+    pub values: Vec<(String, Id)>,
+}
+
+/// Walks the pickle whose storages are `storages`.
+pub(crate) fn walk(
+    tree: Tree,
+    root: Id,
+    base: usize,
+    storages: &[StorageInfo],
+    first_storage: usize,
+) -> Read<Found> {
+    let by_key = (first_storage..)
+        .zip(storages)
+        .map(|(n, storage)| (storage.key.as_str(), (n, storage.bytes)))
+        .collect();
+    let mut walker = Walker {
+        tree,
+        base,
+        storages: by_key,
+        holds: holds_tensors(tree, root, base)?,
+        found: Found::default(),
+        path: String::new(),
+        visits: 0,
+        name_bytes: 0,
+    };
+    walker.visit(root, 0)?;
+    Ok(walker.found)
+}
+
+/// What a call of torch's would make, if it is one that makes tensors.
+fn rebuilds(tree: Tree, id: Id) -> bool {
+    matches!(
+        tree.call(id),
+        Some((("torch._utils" | "torch._tensor" | "torch", name), _)) if name.starts_with("_rebuild_")
+    )
+}
+
+fn is_storage(tree: Tree, id: Id) -> bool {
+    let Node::Persistent(id) = tree.node(id) else {
+        return false;
+    };
+    let first = tree.elements(id).and_then(|elements| elements.first());
+    first.is_some_and(|&kind| tree.str(kind) == Some("storage"))
+}
+
+/// The values inside of a value. `each` may stop it.
+fn children(tree: Tree, id: Id, mut each: impl FnMut(Id) -> ControlFlow<()>) {
+    let _ = match tree.node(id) {
+        Node::List(_) | Node::Tuple(_) | Node::Set(_) => {
+            let elements = tree.elements(id).unwrap_or_default();
+            elements.iter().try_for_each(|&id| each(id))
+        }
+        Node::Dict(_) => tree
+            .entries(id)
+            .into_iter()
+            .flatten()
+            .try_for_each(|(_, value)| each(value)),
+        Node::Object(n) => {
+            let object = tree.arena.object(n);
+            let inside = [Some(object.arguments), object.state];
+            inside.into_iter().flatten().try_for_each(each)
+        }
+        Node::Persistent(_) => module_class(tree, id).map_or(ControlFlow::Continue(()), each),
+        _ => ControlFlow::Continue(()),
+    };
+}
+
+/// Old files name a class together with its source code:
+/// `('module', class, file, code)`.
+fn module_class(tree: Tree, id: Id) -> Option<Id> {
+    let Node::Persistent(id) = tree.node(id) else {
+        return None;
+    };
+    match tree.elements(id)? {
+        [kind, class, ..] if tree.str(*kind) == Some("module") => Some(*class),
+        _ => None,
+    }
+}
+
+/// For each value whether a tensor, or a storage by itself, is in it. Each is
+/// looked at once, however often it is shared.
+fn holds_tensors(tree: Tree, root: Id, base: usize) -> Read<Vec<bool>> {
+    const NEW: u8 = 0;
+    const OPEN: u8 = 1;
+    const HOLDS: u8 = 2;
+    const HOLDS_NOT: u8 = 3;
+    let mut state = vec![NEW; tree.arena.len()];
+    // The values that are open, and which of their children comes next.
+    let mut open: Vec<(Id, Vec<Id>)> = Vec::new();
+    let mut next = Some(root);
+    loop {
+        if let Some(id) = next.take() {
+            let here = &mut state[id.0 as usize];
+            if *here == NEW {
+                if rebuilds(tree, id) || is_storage(tree, id) {
+                    *here = HOLDS;
+                } else {
+                    *here = OPEN;
+                    let mut inside = Vec::new();
+                    children(tree, id, |child| {
+                        // Plain values need no visit of their own.
+                        let plain = matches!(
+                            tree.node(child),
+                            Node::None
+                                | Node::Bool(_)
+                                | Node::Int(_)
+                                | Node::Float(_)
+                                | Node::Str(_)
+                        );
+                        if !plain {
+                            inside.push(child);
+                        }
+                        ControlFlow::Continue(())
+                    });
+                    if open.len() >= DEPTH {
+                        let message = format!("its values are nested deeper than {DEPTH}");
+                        return Err(Fault::too_large(base, message));
+                    }
+                    open.push((id, inside));
+                }
+            }
+            if state[id.0 as usize] == HOLDS {
+                // So do all that it is in.
+                for (outer, _) in &open {
+                    state[outer.0 as usize] = HOLDS;
+                }
+            }
+        }
+        match open.last_mut() {
+            None => break,
+            Some((id, inside)) => match inside.pop() {
+                Some(child) => next = Some(child),
+                None => {
+                    let here = &mut state[id.0 as usize];
+                    if *here == OPEN {
+                        *here = HOLDS_NOT;
+                    }
+                    open.pop();
+                }
+            },
+        }
+    }
+    Ok(state.into_iter().map(|state| state == HOLDS).collect())
+}
+
+struct Walker<'a> {
+    tree: Tree<'a>,
+    base: usize,
+    /// Number and size of each storage.
+    storages: HashMap<&'a str, (usize, usize)>,
+    holds: Vec<bool>,
+    found: Found,
+    path: String,
+    visits: usize,
+    name_bytes: usize,
+}
+
+/// What a call for a tensor comes to.
+enum Rebuilt {
+    Tensor(TensorInfo),
+    Refused(String),
+}
+
+impl Walker<'_> {
+    fn malformed(&self, at: usize, what: impl std::fmt::Display) -> Fault {
+        Fault::malformed(at, format!("tensor {:?}: {what}", self.path))
+    }
+
+    /// The path as a name, counted.
+    fn name(&mut self) -> Read<String> {
+        self.name_bytes += self.path.len();
+        let found = &self.found;
+        let count = found.tensors.len() + found.refused.len() + found.modules.len();
+        if count >= TENSORS || found.values.len() >= TENSORS {
+            let message = format!("has more than {TENSORS} tensors or values");
+            return Err(Fault::too_large(self.base, message));
+        }
+        if self.name_bytes > NAME_BYTES {
+            let message = format!("its names have more than {NAME_BYTES} bytes together");
+            return Err(Fault::too_large(self.base, message));
+        }
+        Ok(self.path.clone())
+    }
+
+    fn visit(&mut self, id: Id, depth: usize) -> Read<()> {
+        self.visits += 1;
+        if self.visits > VISITS {
+            let message = format!("has more than {VISITS} values, shared ones counted each time");
+            return Err(Fault::too_large(self.base, message));
+        }
+        if depth > DEPTH {
+            let message = format!("its values are nested deeper than {DEPTH}");
+            return Err(Fault::too_large(self.base, message));
+        }
+        if !self.holds[id.0 as usize] {
+            // The top is always opened, so that its entries have names.
+            if depth > 0 || self.tree.entries(id).is_none() {
+                let name = self.name()?;
+                self.found.values.push((name, id));
+                return Ok(());
+            }
+        }
+        if is_storage(self.tree, id) {
+            let tensor = self.whole_storage(id)?;
+            self.found.tensors.push(tensor);
+            return Ok(());
+        }
+        if rebuilds(self.tree, id) {
+            let name = self.name()?;
+            match self.rebuild(id, 0)? {
+                Rebuilt::Tensor(tensor) => self.found.tensors.push(tensor),
+                Rebuilt::Refused(reason) => self.found.refused.push(Refusal { name, reason }),
+            }
+            return Ok(());
+        }
+        if let Some(entries) = self.tree.entries(id) {
+            return self.dict(entries, depth);
+        }
+        if let Some(elements) = self.tree.elements(id) {
+            return self.list(elements, depth);
+        }
+        if self.tree.object(id).is_some() {
+            return self.object(id, depth);
+        }
+        match module_class(self.tree, id) {
+            Some(class) => self.visit(class, depth + 1),
+            None => Ok(()),
+        }
+    }
+
+    fn dict(&mut self, entries: impl Iterator<Item = (Id, Id)>, depth: usize) -> Read<()> {
+        let mut keys = HashSet::new();
+        for (key, value) in entries {
+            let key = value::key_text(self.tree, key);
+            self.within(&key, |walker| walker.visit(value, depth + 1))?;
+            if !keys.insert(key) {
+                let message = format!("a dict at {:?} has a key twice", self.path);
+                return Err(Fault::malformed(self.base, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, elements: &[Id], depth: usize) -> Read<()> {
+        for (n, &element) in elements.iter().enumerate() {
+            let length = self.path.len();
+            self.path.push_str(&format!("[{n}]"));
+            self.visit(element, depth + 1)?;
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
+
+    /// With `.key` behind the path.
+    fn within(&mut self, key: &str, run: impl FnOnce(&mut Self) -> Read<()>) -> Read<()> {
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(key);
+        // What is walked is counted, so that long paths cannot be made cheaply.
+        self.name_bytes += key.len();
+        if self.path.len() > NAME_BYTES {
+            let message = "a name is too long";
+            return Err(Fault::too_large(self.base, message));
+        }
+        run(self)?;
+        self.path.truncate(length);
+        Ok(())
+    }
+
+    /// An object that stays inert: its state is looked through for tensors.
+    fn object(&mut self, id: Id, depth: usize) -> Read<()> {
+        let Some(object) = self.tree.object(id) else {
+            return Ok(());
+        };
+        let class = module_class(self.tree, object.class).unwrap_or(object.class);
+        let class = self.tree.global(class);
+        if let Some((module, name)) = class {
+            let attributes = object.state.map(|state| self.scalars(state));
+            let info = ModuleInfo {
+                name: self.name()?,
+                class: format!("{module}.{name}"),
+                attributes: attributes.unwrap_or_default(),
+            };
+            self.found.modules.push(info);
+        }
+        if let Some(state) = object.state {
+            if self.tree.entries(state).is_some() {
+                self.attributes(state, depth)?;
+            } else {
+                self.within("state", |walker| walker.visit_if_holds(state, depth))?;
+            }
+        }
+        self.within("arguments", |walker| {
+            walker.visit_if_holds(object.arguments, depth)
+        })
+    }
+
+    fn visit_if_holds(&mut self, id: Id, depth: usize) -> Read<()> {
+        match self.holds[id.0 as usize] {
+            true => self.visit(id, depth + 1),
+            false => Ok(()),
+        }
+    }
+
+    /// What an object has. Of a `torch.nn.Module` first its parameters, buffers
+    /// and modules by their own names, as its state dict would have them; then
+    /// what else holds tensors, but for those that were listed (an LSTM keeps
+    /// its weights twice), and its larger values.
+    fn attributes(&mut self, state: Id, depth: usize) -> Read<()> {
+        const TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
+        let tree = self.tree;
+        let is_module = tree.get(state, TABLES[0]).is_some();
+        let mut listed = HashSet::new();
+        for table in TABLES.iter().filter(|_| is_module) {
+            let entries = tree.get(state, table).and_then(|id| tree.entries(id));
+            for (key, value) in entries.into_iter().flatten() {
+                if self.holds[value.0 as usize] {
+                    listed.insert(value);
+                    let key = value::key_text(tree, key);
+                    self.within(&key, |walker| walker.visit(value, depth + 1))?;
+                }
+            }
+        }
+        for (key, value) in tree.entries(state).into_iter().flatten() {
+            let name = value::key_text(tree, key);
+            if is_module && TABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let elements = tree.elements(value);
+            let wanted = match self.holds[value.0 as usize] {
+                true => {
+                    let copies = elements.is_some_and(|elements| {
+                        let mut holding = elements.iter().filter(|id| self.holds[id.0 as usize]);
+                        holding.all(|id| listed.contains(id))
+                    });
+                    !copies && !listed.contains(&value)
+                }
+                false => {
+                    let length = match elements {
+                        Some(elements) => elements.len(),
+                        None => tree.entries(value).map_or(0, |entries| entries.len()),
+                    };
+                    length > 0 && !name.starts_with('_')
+                }
+            };
+            if wanted {
+                self.within(&name, |walker| walker.visit(value, depth + 1))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The plain attributes of an object.
+    fn scalars(&mut self, state: Id) -> Vec<(String, String)> {
+        const MOST: usize = 100;
+        let entries = self.tree.entries(state).into_iter().flatten();
+        let mut scalars = Vec::new();
+        for (key, value) in entries {
+            let name = value::key_text(self.tree, key);
+            let private = name.starts_with('_') || name == "training";
+            if let (false, Some(text)) = (private, value::scalar(self.tree, value)) {
+                self.name_bytes += name.len() + text.len();
+                scalars.push((name, text));
+            }
+            if scalars.len() == MOST {
+                break;
+            }
+        }
+        scalars
+    }
+
+    /// A storage that was saved by itself.
+    fn whole_storage(&mut self, id: Id) -> Read<TensorInfo> {
+        let name = self.name()?;
+        let (storage, dtype, bytes) = self.storage(id, self.base)?;
+        Ok(TensorInfo {
+            name,
+            dtype,
+            shape: vec![(bytes / dtype.size()) as i64],
+            stride: vec![1],
+            offset: 0,
+            storage,
+            parameter: false,
+        })
+    }
+
+    /// Number, type and size of the storage that a value stands for.
+    fn storage(&self, id: Id, at: usize) -> Read<(usize, DType, usize)> {
+        let declared = match self.tree.node(id) {
+            Node::Persistent(id) => declared(self.tree, id, at)?,
+            _ => None,
+        };
+        let Some(declared) = declared else {
+            return Err(self.malformed(at, "has no storage"));
+        };
+        match self.storages.get(declared.key.as_str()) {
+            Some(&(n, bytes)) => Ok((n, declared.dtype, bytes)),
+            None => Err(self.malformed(at, format!("its storage {:?} is missing", declared.key))),
+        }
+    }
+
+    /// The call for a tensor: torch's `_utils.py` and `_tensor.py` say what the
+    /// arguments are.
+    fn rebuild(&mut self, id: Id, depth: usize) -> Read<Rebuilt> {
+        let refuse = |reason: &str| Ok(Rebuilt::Refused(reason.to_owned()));
+        let at = self
+            .tree
+            .object(id)
+            .map_or(self.base, |object| object.offset);
+        let Some(((_, function), arguments)) = self.tree.call(id) else {
+            return Err(self.malformed(at, "is no call of torch's"));
+        };
+        if depth > 8 {
+            return Err(self.malformed(at, "is wrapped too often"));
+        }
+        match (function, arguments) {
+            ("_rebuild_tensor", &[storage, offset, size, stride]) => {
+                self.view(at, storage, [offset, size, stride], None, None)
+            }
+            ("_rebuild_tensor_v2", &[storage, offset, size, stride, _, _, ref more @ ..]) => self
+                .view(
+                    at,
+                    storage,
+                    [offset, size, stride],
+                    None,
+                    more.first().copied(),
+                ),
+            (
+                "_rebuild_tensor_v3",
+                &[storage, offset, size, stride, _, _, dtype, ref more @ ..],
+            ) => self.view(
+                at,
+                storage,
+                [offset, size, stride],
+                Some(dtype),
+                more.first().copied(),
+            ),
+            ("_rebuild_parameter" | "_rebuild_parameter_with_state", &[data, ..]) => {
+                if !rebuilds(self.tree, data) {
+                    return Err(self.malformed(at, "is a parameter without a tensor"));
+                }
+                let mut inner = self.rebuild(data, depth + 1)?;
+                if let Rebuilt::Tensor(tensor) = &mut inner {
+                    tensor.parameter = true;
+                }
+                Ok(inner)
+            }
+            ("_rebuild_from_type_v2", &[function, _, arguments, _]) => {
+                // A subclass: the tensor in it is what we want.
+                let Some((_, name)) = self.tree.global(function) else {
+                    return Err(self.malformed(at, "is of a type without a function"));
+                };
+                let arguments = self.tree.elements(arguments).unwrap_or_default();
+                match (name, arguments) {
+                    (
+                        "_rebuild_tensor_v2",
+                        &[storage, offset, size, stride, _, _, ref more @ ..],
+                    ) => {
+                        let metadata = more.first().copied();
+                        self.view(at, storage, [offset, size, stride], None, metadata)
+                    }
+                    ("_rebuild_tensor_v3", &[storage, offset, size, stride, _, _, dtype, ..]) => {
+                        self.view(at, storage, [offset, size, stride], Some(dtype), None)
+                    }
+                    ("_rebuild_parameter", &[data, ..]) if rebuilds(self.tree, data) => {
+                        self.rebuild(data, depth + 1)
+                    }
+                    _ => Ok(Rebuilt::Refused(format!(
+                        "a tensor subclass made by {name}; save tensor.as_subclass(torch.Tensor)"
+                    ))),
+                }
+            }
+            ("_rebuild_qtensor", _) => {
+                refuse("is quantized; save tensor.dequantize(), or its int_repr() and scales")
+            }
+            ("_rebuild_sparse_tensor", _) => refuse("is sparse; save tensor.to_dense()"),
+            ("_rebuild_sparse_csr_tensor", _) => {
+                refuse("is sparse (compressed); save tensor.to_dense()")
+            }
+            ("_rebuild_meta_tensor_no_storage", _) => {
+                refuse("is on the meta device: it never had any numbers")
+            }
+            ("_rebuild_nested_tensor", _) => refuse("is nested; save its parts, tensor.unbind()"),
+            ("_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor", _) => {
+                refuse("was saved on a device of another package; save tensor.cpu()")
+            }
+            ("_rebuild_wrapper_subclass", _) => {
+                refuse("is of a tensor subclass without numbers of its own; save what it wraps")
+            }
+            ("_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3", _)
+            | (
+                "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_from_type_v2",
+                _,
+            ) => Err(self.malformed(at, format!("{function} with the wrong arguments"))),
+            (other, _) => Ok(Rebuilt::Refused(format!(
+                "made by torch's {other}, which this reader does not know"
+            ))),
+        }
+    }
+
+    fn view(
+        &mut self,
+        at: usize,
+        storage: Id,
+        [offset, size, stride]: [Id; 3],
+        dtype: Option<Id>,
+        metadata: Option<Id>,
+    ) -> Read<Rebuilt> {
+        let tree = self.tree;
+        if let Node::Persistent(id) = tree.node(storage) {
+            let class = tree
+                .elements(id)
+                .and_then(|elements| elements.get(1).copied());
+            if class
+                .and_then(|id| tree.global(id))
+                .is_some_and(|(_, name)| quantized(name))
+            {
+                let reason = "is quantized; save tensor.dequantize(), or its int_repr() and scales";
+                return Ok(Rebuilt::Refused(reason.to_owned()));
+            }
+        }
+        let (storage, mut storage_dtype, bytes) = self.storage(storage, at)?;
+        if let Some(dtype) = dtype {
+            let name = tree.global(dtype).map(|(_, name)| name).unwrap_or_default();
+            storage_dtype = match DType::from_name(name) {
+                Some(dtype) => dtype,
+                None => {
+                    let reason = format!("is torch.{name}, which this reader does not know");
+                    return Ok(Rebuilt::Refused(reason));
+                }
+            };
+        }
+        for flag in ["conj", "neg"] {
+            let set = metadata.and_then(|metadata| tree.get(metadata, flag));
+            if set.and_then(|flag| tree.int(flag)) == Some(1) {
+                let reason = format!(
+                    "its numbers are not written out (the {flag} bit is set); save tensor.resolve_{flag}()"
+                );
+                return Ok(Rebuilt::Refused(reason));
+            }
+        }
+        let numbers = |id: Id| -> Option<Vec<i64>> {
+            tree.elements(id)?.iter().map(|&n| tree.int(n)).collect()
+        };
+        let (Some(offset), Some(shape), Some(stride)) =
+            (tree.int(offset), numbers(size), numbers(stride))
+        else {
+            return Err(self.malformed(at, "sizes, strides or offset are no numbers"));
+        };
+        let tensor = TensorInfo {
+            name: self.path.clone(),
+            dtype: storage_dtype,
+            shape,
+            stride,
+            offset,
+            storage,
+            parameter: false,
+        };
+        tensor.check(bytes, at)?;
+        Ok(Rebuilt::Tensor(tensor))
+    }
+}

@@ -1,0 +1,59 @@
+//! Checkpoints in several files, by Hugging Face's index:
+//! `{"metadata": {...}, "weight_map": {"NAME": "model-00001-of-00002.safetensors"}}`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::limits::{SAFETENSORS_HEADER, SHARDS, TENSORS};
+use crate::error::{Fault, Read};
+
+/// The index's usual names, in a folder.
+pub(crate) const NAMES: [&str; 2] = [
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+];
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Whether a file may be an index: a JSON object that has the key.
+pub(crate) fn looks_like(file: &[u8]) -> bool {
+    let window = &file[..file.len().min(SAFETENSORS_HEADER as usize)];
+    let key = b"\"weight_map\"";
+    window.trim_ascii_start().first() == Some(&b'{') && window.windows(key.len()).any(|w| w == key)
+}
+
+/// For each file, which lies beside the index, the names of its tensors.
+pub(crate) fn read(file: &[u8]) -> Read<BTreeMap<String, Vec<String>>> {
+    if file.len() as u64 > SAFETENSORS_HEADER {
+        let message = format!("an index of more than {SAFETENSORS_HEADER} bytes");
+        return Err(Fault::too_large(0, message));
+    }
+    let index: Index = serde_json::from_slice(file).map_err(|error| {
+        Fault::malformed(0, format!("not an index of a sharded checkpoint: {error}"))
+    })?;
+    if index.weight_map.len() > TENSORS {
+        let message = format!("an index of more than {TENSORS} tensors");
+        return Err(Fault::too_large(0, message));
+    }
+    let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (tensor, shard) in index.weight_map {
+        if shard.is_empty() || shard.contains(['/', '\\', '\0']) || shard.starts_with('.') {
+            let message =
+                format!("the file {shard:?} of tensor {tensor:?} is not one beside the index");
+            return Err(Fault::malformed(0, message));
+        }
+        shards.entry(shard).or_default().push(tensor);
+        if shards.len() > SHARDS {
+            let message = format!("an index of more than {SHARDS} files");
+            return Err(Fault::too_large(0, message));
+        }
+    }
+    match shards.is_empty() {
+        false => Ok(shards),
+        true => Err(Fault::missing(0, "an index without a tensor")),
+    }
+}

@@ -1,0 +1,575 @@
+//! Recurrent modules in a checkpoint, found by the names and shapes of their
+//! tensors.
+//!
+//! Shape letters: `I` input, `H` hidden, `P` output (the projection's size, else
+//! `H`), `G` blocks of rows: 4 for an LSTM, 3 for a GRU, 1 for a plain RNN.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::Serialize;
+use tch::Tensor;
+
+use super::{Checkpoint, TensorInfo, some_of};
+use crate::error::{Error, Result};
+use crate::lstm::{Lstm, LstmConfig, params};
+
+/// What kind of module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum RecurrentKind {
+    /// `torch.nn.LSTM`
+    #[serde(rename = "LSTM")]
+    Lstm,
+    /// `torch.nn.LSTMCell`: no layers, no directions.
+    #[serde(rename = "LSTMCell")]
+    LstmCell,
+    /// `torch.nn.GRU`
+    #[serde(rename = "GRU")]
+    Gru,
+    /// `torch.nn.GRUCell`
+    #[serde(rename = "GRUCell")]
+    GruCell,
+    /// `torch.nn.RNN`
+    #[serde(rename = "RNN")]
+    Rnn,
+    /// `torch.nn.RNNCell`
+    #[serde(rename = "RNNCell")]
+    RnnCell,
+    /// An LSTM of Keras or Haste: `kernel` `[I, 4H]`, `recurrent_kernel`
+    /// `[H, 4H]`, one `bias` `[4H]`.
+    #[serde(rename = "Keras LSTM")]
+    Kernel,
+    /// ONNX's operator: `W` `[D, 4H, I]`, `R` `[D, 4H, H]`, `B` `[D, 8H]`.
+    #[serde(rename = "ONNX LSTM")]
+    Onnx,
+}
+
+impl RecurrentKind {
+    /// Whether it is an LSTM in any form.
+    pub fn is_lstm(self) -> bool {
+        use RecurrentKind::*;
+        matches!(self, Lstm | LstmCell | Kernel | Onnx)
+    }
+
+    /// As people say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecurrentKind::Lstm => "LSTM",
+            RecurrentKind::LstmCell => "LSTMCell",
+            RecurrentKind::Gru => "GRU",
+            RecurrentKind::GruCell => "GRUCell",
+            RecurrentKind::Rnn => "RNN",
+            RecurrentKind::RnnCell => "RNNCell",
+            RecurrentKind::Kernel => "Keras LSTM",
+            RecurrentKind::Onnx => "ONNX LSTM",
+        }
+    }
+}
+
+/// The order of the gates' blocks: a permutation of `ifgo`. The candidate may be
+/// called `c`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateOrder([u8; 4]);
+
+impl GateOrder {
+    /// PyTorch's, cuDNN's and Keras's.
+    pub const TORCH: GateOrder = GateOrder(*b"ifgo");
+
+    /// The blocks of `tensor` along `dim`, put into PyTorch's order.
+    fn to_torch(self, tensor: &Tensor, dim: i64) -> Tensor {
+        if self == GateOrder::TORCH {
+            return tensor.shallow_clone();
+        }
+        let blocks = tensor.chunk(params::GATES, dim);
+        let in_order: Vec<&Tensor> = GateOrder::TORCH
+            .0
+            .iter()
+            .filter_map(|gate| self.0.iter().position(|other| other == gate))
+            .map(|place| &blocks[place])
+            .collect();
+        Tensor::cat(&in_order, dim)
+    }
+}
+
+impl FromStr for GateOrder {
+    type Err = Error;
+
+    /// `ifgo` or `torch`, `keras`; `iofc` or `onnx`; `igfo` or `haste`; any other
+    /// permutation.
+    fn from_str(text: &str) -> Result<Self> {
+        let letters = match text.to_ascii_lowercase().as_str() {
+            "torch" | "pytorch" | "cudnn" | "keras" => "ifgo".to_owned(),
+            "onnx" => "iofg".to_owned(),
+            "haste" | "tensorflow" => "igfo".to_owned(),
+            other => other.replace('c', "g"),
+        };
+        let mut sorted = letters.clone().into_bytes();
+        sorted.sort_unstable();
+        match (sorted.as_slice(), <[u8; 4]>::try_from(letters.as_bytes())) {
+            (b"fgio", Ok(order)) => Ok(GateOrder(order)),
+            _ => {
+                let message = format!(
+                    "must be a permutation of ifgo (c for g is fine), or torch, keras, onnx, haste; it is {text:?}"
+                );
+                Err(Error::config("--gate-order", message))
+            }
+        }
+    }
+}
+
+/// A recurrent module of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recurrent {
+    /// Its path from the top of the file; empty if its tensors are the file.
+    pub name: String,
+    /// What kind.
+    pub kind: RecurrentKind,
+    /// `I`.
+    pub input_size: i64,
+    /// `H`.
+    pub hidden_size: i64,
+    /// Layers stacked on each other.
+    pub num_layers: i64,
+    /// Whether it also reads backwards.
+    pub bidirectional: bool,
+    /// The size of its projection; 0 for none.
+    pub proj_size: i64,
+    /// Whether it has biases.
+    pub bias: bool,
+    /// Whether it reads `[B, T, I]`, where the file tells.
+    pub batch_first: Option<bool>,
+    /// The type of its elements.
+    pub dtype: String,
+    /// The names of its tensors.
+    pub tensors: Vec<String>,
+    /// Why it cannot be had whole, if so.
+    pub problem: Option<String>,
+}
+
+/// Every recurrent module, in the order of the file.
+pub fn find(checkpoint: &Checkpoint) -> Vec<Recurrent> {
+    // Group the tensors by what stands in front of their last name.
+    let mut groups: BTreeMap<&str, Vec<(&str, &TensorInfo)>> = BTreeMap::new();
+    let mut order: Vec<&str> = Vec::new();
+    for tensor in checkpoint.tensors() {
+        let (module, last) = split(&tensor.name);
+        let group = groups.entry(module).or_insert_with(|| {
+            order.push(module);
+            Vec::new()
+        });
+        group.push((last, tensor));
+    }
+    let mut found = Vec::new();
+    for module in order {
+        let group = &groups[module];
+        let mut named = torch_module(module, group);
+        if let Some(named) = &mut named {
+            let info = checkpoint.modules().iter().find(|info| info.name == module);
+            let flag = info.and_then(|info| {
+                info.attributes
+                    .iter()
+                    .find(|(name, _)| name == "batch_first")
+            });
+            named.batch_first = flag.map(|(_, value)| value == "True");
+        }
+        found.extend(named);
+        found.extend(kernel_modules(module, group));
+        found.extend(onnx_module(module, group));
+    }
+    found.extend(unnamed_kernels(checkpoint.tensors()));
+    found
+}
+
+/// A name's path and its last part, behind `.` or (Keras) `/`.
+fn split(name: &str) -> (&str, &str) {
+    match name.rfind(['.', '/']) {
+        Some(at) => (&name[..at], &name[at + 1..]),
+        None => ("", name),
+    }
+}
+
+fn tensor<'a>(group: &[(&str, &'a TensorInfo)], name: &str) -> Option<&'a TensorInfo> {
+    group
+        .iter()
+        .find(|(last, _)| *last == name)
+        .map(|(_, tensor)| *tensor)
+}
+
+/// PyTorch's names: `weight_ih_l0`, or without a layer for a cell.
+fn torch_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent> {
+    let layered =
+        tensor(group, "weight_hh_l0").is_some() || tensor(group, "weight_ih_l0").is_some();
+    let suffix = |layer: i64, reverse: bool| match layered {
+        true => params::name("", layer, reverse),
+        false => String::new(),
+    };
+    let get =
+        |role: &str, layer, reverse| tensor(group, &format!("{role}{}", suffix(layer, reverse)));
+    let w_ih = get("weight_ih", 0, false);
+    let w_hh = get("weight_hh", 0, false);
+    let (w_ih, w_hh) = match (w_ih, w_hh) {
+        (None, None) => return None,
+        (Some(w_ih), Some(w_hh)) => (w_ih, w_hh),
+        // Weight drop and weight norm keep a matrix under another name.
+        (Some(half), None) | (None, Some(half)) => {
+            return Some(incomplete(module, layered, group, half));
+        }
+    };
+    let (&[rows, input_size], &[hh_rows, output]) = (&w_ih.shape[..], &w_hh.shape[..]) else {
+        return None;
+    };
+    let projection = get("weight_hr", 0, false).and_then(|hr| match hr.shape[..] {
+        [size, hidden] => Some((size, hidden)),
+        _ => None,
+    });
+    let hidden_size = projection.map_or(output, |(_, hidden)| hidden);
+    let blocks = match hidden_size {
+        0 => 0,
+        hidden if rows % hidden == 0 => rows / hidden,
+        _ => 0,
+    };
+    let kind = match (blocks, layered) {
+        (4, true) => RecurrentKind::Lstm,
+        (4, false) => RecurrentKind::LstmCell,
+        (3, true) => RecurrentKind::Gru,
+        (3, false) => RecurrentKind::GruCell,
+        (1, true) => RecurrentKind::Rnn,
+        (1, false) => RecurrentKind::RnnCell,
+        _ => return None,
+    };
+    let mut num_layers = 1;
+    while layered && get("weight_ih", num_layers, false).is_some() {
+        num_layers += 1;
+    }
+    let mut found = Recurrent {
+        name: module.to_owned(),
+        kind,
+        input_size,
+        hidden_size,
+        num_layers,
+        bidirectional: layered && get("weight_ih", 0, true).is_some(),
+        proj_size: projection.map_or(0, |(size, _)| size),
+        bias: get("bias_ih", 0, false).is_some() || get("bias_hh", 0, false).is_some(),
+        batch_first: None,
+        dtype: w_ih.dtype.to_string(),
+        tensors: Vec::new(),
+        problem: None,
+    };
+    // Everything that such a module has, in its shape, and nothing more.
+    let directions = if found.bidirectional { 2 } else { 1 };
+    let mut expected = Vec::new();
+    for layer in 0..num_layers {
+        for reverse in [false, true].into_iter().take(directions as usize) {
+            let reads = if layer == 0 {
+                input_size
+            } else {
+                directions * output
+            };
+            let mut one = |role: &str, shape: &[i64]| {
+                expected.push((format!("{role}{}", suffix(layer, reverse)), shape.to_vec()));
+            };
+            one("weight_ih", &[rows, reads]);
+            one("weight_hh", &[hh_rows, output]);
+            if found.bias {
+                one("bias_ih", &[rows]);
+                one("bias_hh", &[rows]);
+            }
+            if found.proj_size > 0 {
+                one("weight_hr", &[found.proj_size, hidden_size]);
+            }
+        }
+    }
+    for (name, shape) in &expected {
+        let problem = match tensor(group, name) {
+            None => Some(format!("has no {name}")),
+            Some(there) if there.shape != *shape => Some(format!(
+                "{name} has shape {:?} instead of {shape:?}",
+                there.shape
+            )),
+            Some(there) if there.dtype != w_ih.dtype => Some(format!(
+                "{name} is {}, but weight_ih {}",
+                there.dtype, w_ih.dtype
+            )),
+            Some(there) => {
+                found.tensors.push(there.name.clone());
+                None
+            }
+        };
+        found.problem = found.problem.or(problem);
+    }
+    let stranger = group.iter().find(|(last, _)| {
+        let mine = ["weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh"];
+        let role = mine.iter().find(|role| last.starts_with(**role));
+        role.is_some() && !expected.iter().any(|(name, _)| name == last)
+    });
+    if let Some((last, _)) = stranger {
+        let problem = format!("has {last}, which such a module has not");
+        found.problem.get_or_insert(problem);
+    }
+    Some(found)
+}
+
+fn incomplete(
+    module: &str,
+    layered: bool,
+    group: &[(&str, &TensorInfo)],
+    half: &TensorInfo,
+) -> Recurrent {
+    let names: Vec<&str> = group.iter().map(|(last, _)| *last).collect();
+    Recurrent {
+        name: module.to_owned(),
+        kind: if layered {
+            RecurrentKind::Lstm
+        } else {
+            RecurrentKind::LstmCell
+        },
+        input_size: 0,
+        hidden_size: 0,
+        num_layers: 0,
+        bidirectional: false,
+        proj_size: 0,
+        bias: false,
+        batch_first: None,
+        dtype: half.dtype.to_string(),
+        tensors: group
+            .iter()
+            .map(|(_, tensor)| tensor.name.clone())
+            .collect(),
+        problem: Some(format!(
+            "has {}, but not both weight_ih and weight_hh; if a weight is split by weight norm or weight drop, remove that before it is saved",
+            some_of(&names)
+        )),
+    }
+}
+
+/// `[I, 4H]`, `[H, 4H]` and `[4H]` (none without bias) as an LSTM.
+fn kernel_lstm(
+    name: &str,
+    kind: RecurrentKind,
+    kernel: &TensorInfo,
+    recurrent: &TensorInfo,
+    bias: Option<&TensorInfo>,
+) -> Option<Recurrent> {
+    let (&[input_size, columns], &[hidden_size, same]) = (&kernel.shape[..], &recurrent.shape[..])
+    else {
+        return None;
+    };
+    let fits = hidden_size > 0
+        && columns == same
+        && columns / hidden_size == 4
+        && columns % hidden_size == 0;
+    if !fits || bias.is_some_and(|bias| bias.shape != [columns]) {
+        return None;
+    }
+    let tensors = [Some(kernel), Some(recurrent), bias].into_iter().flatten();
+    Some(Recurrent {
+        name: name.to_owned(),
+        kind,
+        input_size,
+        hidden_size,
+        num_layers: 1,
+        bidirectional: false,
+        proj_size: 0,
+        bias: bias.is_some(),
+        batch_first: None,
+        dtype: kernel.dtype.to_string(),
+        tensors: tensors.map(|tensor| tensor.name.clone()).collect(),
+        problem: None,
+    })
+}
+
+/// Keras's and Haste's names, with or without `:0`.
+fn kernel_modules(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent> {
+    let get = |name: &str| tensor(group, name).or_else(|| tensor(group, &format!("{name}:0")));
+    kernel_lstm(
+        module,
+        RecurrentKind::Kernel,
+        get("kernel")?,
+        get("recurrent_kernel")?,
+        get("bias"),
+    )
+}
+
+/// `numpy.savez(F, *model.get_weights())` leaves no names: three arrays behind
+/// one another that have the shapes.
+fn unnamed_kernels(tensors: &[TensorInfo]) -> Vec<Recurrent> {
+    let number = |tensor: &TensorInfo| tensor.name.strip_prefix("arr_")?.parse::<u64>().ok();
+    let mut arrays: Vec<(u64, &TensorInfo)> = tensors
+        .iter()
+        .filter_map(|tensor| Some((number(tensor)?, tensor)))
+        .collect();
+    arrays.sort_by_key(|(number, _)| *number);
+    let three = arrays.windows(3).filter_map(|three| {
+        let [(_, kernel), (_, recurrent), (_, bias)] = three else {
+            return None;
+        };
+        kernel_lstm(
+            &kernel.name,
+            RecurrentKind::Kernel,
+            kernel,
+            recurrent,
+            Some(bias),
+        )
+    });
+    three.collect()
+}
+
+fn onnx_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent> {
+    let (w, r, b) = (tensor(group, "W")?, tensor(group, "R")?, tensor(group, "B"));
+    let (&[directions, rows, input_size], &[same, hh_rows, hidden_size]) =
+        (&w.shape[..], &r.shape[..])
+    else {
+        return None;
+    };
+    let fits = hidden_size > 0
+        && rows == hh_rows
+        && rows / hidden_size == 4
+        && rows % hidden_size == 0
+        && directions == same
+        && (1..=2).contains(&directions);
+    if !fits || b.is_some_and(|b| b.shape != [directions, 2 * rows]) {
+        return None;
+    }
+    let tensors = [Some(w), Some(r), b].into_iter().flatten();
+    Some(Recurrent {
+        name: module.to_owned(),
+        kind: RecurrentKind::Onnx,
+        input_size,
+        hidden_size,
+        num_layers: 1,
+        bidirectional: directions == 2,
+        proj_size: 0,
+        bias: b.is_some(),
+        batch_first: None,
+        dtype: w.dtype.to_string(),
+        tensors: tensors.map(|tensor| tensor.name.clone()).collect(),
+        problem: None,
+    })
+}
+
+/// The module of this name, or the only one whose path ends in it.
+pub(crate) fn lookup<'a>(
+    checkpoint: &Checkpoint,
+    all: &'a [Recurrent],
+    name: &str,
+) -> Result<&'a Recurrent> {
+    if let Some(exact) = all.iter().find(|one| one.name == name) {
+        return Ok(exact);
+    }
+    let ending: Vec<&Recurrent> = all
+        .iter()
+        .filter(|one| {
+            one.name
+                .strip_suffix(name)
+                .is_some_and(|rest| rest.ends_with(['.', '/']))
+        })
+        .collect();
+    match ending[..] {
+        [one] => Ok(one),
+        [] => {
+            let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+            let message = format!(
+                "has no recurrent module {name:?}; it has {}",
+                some_of(&names)
+            );
+            Err(Error::file(checkpoint.path(), message))
+        }
+        _ => {
+            let names: Vec<&str> = ending.iter().map(|one| one.name.as_str()).collect();
+            let message = format!(
+                "has several modules {name:?}: {}; give the whole path",
+                some_of(&names)
+            );
+            Err(Error::file(checkpoint.path(), message))
+        }
+    }
+}
+
+impl Recurrent {
+    /// Its architecture, if it is an LSTM: batch first unless the file says
+    /// otherwise, no dropout.
+    pub fn config(&self) -> LstmConfig {
+        LstmConfig {
+            num_layers: self.num_layers,
+            bias: self.bias,
+            bidirectional: self.bidirectional,
+            proj_size: self.proj_size,
+            ..LstmConfig::new(self.input_size, self.hidden_size)
+        }
+    }
+
+    /// Its parameters as an LSTM of ours, the gates put into PyTorch's order.
+    ///
+    /// Keras and Haste have one bias, which is kept as `bias_ih` beside a
+    /// `bias_hh` of zeros: the sum is the same, to the bit.
+    ///
+    /// Errors if it is no LSTM, or not whole.
+    pub fn lstm(&self, checkpoint: &Checkpoint, order: GateOrder) -> Result<Lstm> {
+        let refuse = |message: String| {
+            let name = if self.name.is_empty() {
+                "the file"
+            } else {
+                &self.name
+            };
+            Err(Error::file(checkpoint.path(), format!("{name} {message}")))
+        };
+        if !self.kind.is_lstm() {
+            return refuse(format!("is a {}, not an LSTM", self.kind.name()));
+        }
+        if let Some(problem) = &self.problem {
+            return refuse(format!("is not a whole {}: {problem}", self.kind.name()));
+        }
+        let read = |n: usize| checkpoint.tensor(&self.tensors[n]);
+        match self.kind {
+            RecurrentKind::Kernel => {
+                let w_ih = order.to_torch(&read(0)?.tr(), 0).contiguous();
+                let w_hh = order.to_torch(&read(1)?.tr(), 0).contiguous();
+                let bias = match self.bias {
+                    true => Some(order.to_torch(&read(2)?, 0)),
+                    false => None,
+                };
+                Lstm::from_tensors(self.config(), |name| {
+                    Ok(match (name, &bias) {
+                        ("weight_ih_l0", _) => w_ih.shallow_clone(),
+                        ("bias_ih_l0", Some(bias)) => bias.shallow_clone(),
+                        ("bias_hh_l0", Some(bias)) => bias.zeros_like(),
+                        _ => w_hh.shallow_clone(),
+                    })
+                })
+            }
+            RecurrentKind::Onnx => {
+                let (w, r) = (read(0)?, read(1)?);
+                let b = if self.bias { Some(read(2)?) } else { None };
+                Lstm::from_tensors(self.config(), |name| {
+                    let direction = i64::from(name.ends_with("_reverse"));
+                    let half = |b: &Tensor, n: i64| {
+                        let rows = params::GATES * self.hidden_size;
+                        b.get(direction).narrow(0, n * rows, rows)
+                    };
+                    let block = match (&b, name) {
+                        (Some(b), name) if name.starts_with("bias_ih") => half(b, 0),
+                        (Some(b), name) if name.starts_with("bias_hh") => half(b, 1),
+                        (_, name) if name.starts_with("weight_ih") => w.get(direction),
+                        _ => r.get(direction),
+                    };
+                    Ok(order.to_torch(&block, 0).contiguous())
+                })
+            }
+            _ => Lstm::from_tensors(self.config(), |name| {
+                let role = match self.kind {
+                    RecurrentKind::LstmCell => name.trim_end_matches("_l0"),
+                    _ => name,
+                };
+                let whole = match self.name.as_str() {
+                    "" => role.to_owned(),
+                    module => format!("{module}.{role}"),
+                };
+                let tensor = checkpoint.tensor(&whole)?;
+                Ok(match role.starts_with("weight_hr") {
+                    true => tensor,
+                    false => order.to_torch(&tensor, 0),
+                })
+            }),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a file is, by its content: once, and then its one reader has it.
+
+use super::parts::Parts;
+use super::zip::Archive;
+use super::{archive, index, legacy, npz, safetensors};
+use crate::error::{Fault, FaultKind, Read};
+
+/// Reads a file of any format but an index.
+pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
+    if file.starts_with(b"PK\x03\x04") || file.starts_with(b"PK\x05\x06") {
+        let archive = Archive::read(file)?;
+        match npz::looks_like(&archive) {
+            true => npz::read(file, &archive, source, parts)?,
+            false => archive::read(file, &archive, source, parts)?,
+        }
+    } else if legacy::looks_like(file) {
+        legacy::read(file, source, parts)?;
+    } else if safetensors::looks_like(file) {
+        safetensors::read(file, source, parts)?;
+    } else {
+        return Err(stranger(file));
+    }
+    for n in 0..parts.pickles.len() {
+        if parts.pickles[n].source == source {
+            let bytes = &file[parts.pickles[n].range.clone()];
+            let globals = parts.tree(n, bytes).global_list();
+            parts.globals.extend(globals);
+        }
+    }
+    parts.globals.sort_unstable();
+    parts.globals.dedup();
+    Ok(())
+}
+
+/// What it is instead, where that can be told, and what to do.
+fn stranger(file: &[u8]) -> Fault {
+    const WINDOW: usize = 1024;
+    let window = &file[..file.len().min(WINDOW)];
+    let start = window.trim_ascii_start().to_ascii_lowercase();
+    let is = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| start.starts_with(prefix));
+    let message = if file.is_empty() {
+        "is empty; the download or the saving did not finish"
+    } else if is(&[b"version https://git-lfs"]) {
+        "is a git-LFS pointer, not the file itself: run `git lfs pull` where it came from"
+    } else if is(&[b"<!doctype html", b"<html", b"<head", b"<?xml"]) {
+        "is a web page, not a checkpoint: the download was answered with a page; download the file itself"
+    } else if index::looks_like(file) {
+        "is the index of a checkpoint in several files; open it by its path, with its files beside it"
+    } else if window.get(257..262) == Some(b"ustar") {
+        "is a tar archive, as torch before 0.1.11 wrote them: load and save it with a newer torch, or unpack it first"
+    } else if window.starts_with(b"\x89HDF\r\n") {
+        "is HDF5, as Keras writes it: save the weights with numpy.savez(F, *model.get_weights()) instead"
+    } else if window.starts_with(b"\x1f\x8b")
+        || window.starts_with(b"BZh")
+        || window.starts_with(b"\xfd7zXZ")
+        || window.starts_with(b"\x28\xb5\x2f\xfd")
+    {
+        "is compressed: decompress it first"
+    } else if window.starts_with(b"\x93NUMPY") {
+        "is a single .npy array: save several with numpy.savez"
+    } else if window.starts_with(b"GGUF") {
+        "is GGUF, which holds no LSTM that torch saved"
+    } else if is(&[b"{", b"["]) {
+        "is JSON, not a checkpoint"
+    } else if file
+        .windows(4)
+        .take(1 << 16)
+        .any(|bytes| bytes == b"PK\x03\x04")
+    {
+        "has bytes in front of a zip archive; cut them off, or copy the file again"
+    } else {
+        "is no checkpoint: neither a zip archive, a pickle, safetensors nor .npz"
+    };
+    Fault::new(FaultKind::NotACheckpoint, 0, message)
+}
