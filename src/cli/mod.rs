@@ -5,6 +5,8 @@
 
 mod doctor;
 mod eval;
+mod import;
+mod inspect;
 mod predict;
 mod train;
 
@@ -53,6 +55,10 @@ enum Command {
     Eval(eval::Eval),
     /// Label texts
     Predict(predict::Predict),
+    /// Show what is in a checkpoint of PyTorch
+    Inspect(inspect::Inspect),
+    /// Make a model of a checkpoint of PyTorch
+    Import(import::Import),
 }
 
 impl Cli {
@@ -67,6 +73,8 @@ impl Cli {
             Command::Train(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
             Command::Predict(command) => command.run(&progress),
+            Command::Inspect(command) => command.run(),
+            Command::Import(command) => command.run(),
         }
         .map(|()| 0)
     }
@@ -118,6 +126,17 @@ impl ModelArgs {
         let mut model = Model::load(&self.model)?;
         model.to_device(device);
         Ok(model)
+    }
+}
+
+/// What is there is never written over.
+fn refuse_existing(flag: &str, path: &std::path::Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(_) => anyhow::bail!(
+            "{flag} {}: is there already; give another name",
+            path.display()
+        ),
     }
 }
 

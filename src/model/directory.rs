@@ -4,14 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use tch::Kind;
-
 use super::config::{FORMAT_VERSION, MODEL_TYPE};
-use super::{EMBEDDING, HEAD_BIAS, HEAD_WEIGHT, LSTM_PREFIX, Model, ModelConfig};
+use super::{Model, ModelConfig};
 use crate::checkpoint::safetensors;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::lstm::Lstm;
 use crate::text::Tokenizer;
 
 const CONFIG: &str = "config.json";
@@ -112,51 +109,21 @@ fn load_config(path: &Path) -> Result<ModelConfig> {
 
 fn load_weights(path: &Path, config: ModelConfig, tokenizer: Tokenizer) -> Result<Model> {
     let mut tensors = safetensors::load(path)?;
-    let mut take = |name: &str, shape: Option<&[i64]>| {
-        let Some(tensor) = tensors.remove(name) else {
-            return Err(Error::file(path, format!("has no tensor {name:?}")));
-        };
-        if tensor.kind() != Kind::Float {
-            let message = format!("tensor {name:?} is {:?}, but must be f32", tensor.kind());
-            return Err(Error::file(path, message));
-        }
-        if tensor.isfinite().all().int64_value(&[]) == 0 {
-            let message = format!(
-                "tensor {name:?} holds NaN or infinite numbers; take another copy, or train it again"
-            );
-            return Err(Error::file(path, message));
-        }
-        match shape {
-            Some(shape) if tensor.size() != shape => Err(Error::file(
-                path,
-                format!(
-                    "tensor {name:?} must have shape {shape:?}, but has {:?}",
-                    tensor.size()
-                ),
-            )),
-            _ => Ok(tensor.set_requires_grad(true)),
-        }
+    let get = |name: &str| match tensors.remove(name) {
+        Some(tensor) => Ok(tensor),
+        None => Err(Error::file(path, format!("has no tensor {name:?}"))),
     };
-    let embedding = take(EMBEDDING, Some(&[config.vocab_size, config.embedding_size]))?;
-    let lstm = Lstm::from_tensors(config.lstm(), |name| {
-        take(&format!("{LSTM_PREFIX}{name}"), None)
-    })
-    .map_err(|error| match error {
-        Error::Tensor { .. } => Error::file(path, format!("tensor {LSTM_PREFIX}{error}")),
+    let model = Model::from_tensors(config, tokenizer, get).map_err(|error| match error {
+        Error::Tensor { tensor, message } => {
+            Error::file(path, format!("tensor {tensor:?} {message}"))
+        }
         other => other,
     })?;
-    let head_weight = take(HEAD_WEIGHT, Some(&[config.logits(), config.pooled_size()]))?;
-    let head_bias = take(HEAD_BIAS, Some(&[config.logits()]))?;
-    if let Some(name) = tensors.keys().next() {
-        let message = format!("tensor {name:?} is not one of this model ({CONFIG} says which)");
-        return Err(Error::file(path, message));
+    match tensors.keys().next() {
+        None => Ok(model),
+        Some(name) => Err(Error::file(
+            path,
+            format!("tensor {name:?} is not one of this model ({CONFIG} says which)"),
+        )),
     }
-    Ok(Model {
-        config,
-        tokenizer,
-        embedding,
-        lstm,
-        head_weight,
-        head_bias,
-    })
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod config;
 mod directory;
+pub mod import;
 mod pooling;
 mod predict;
 #[cfg(test)]
@@ -75,6 +76,65 @@ impl Model {
             lstm: Lstm::new(config.lstm(), init, named(LSTM_PREFIX))?,
             head_weight: head(&[logits, config.pooled_size()], HEAD_WEIGHT),
             head_bias: head(&[logits], HEAD_BIAS),
+            config,
+            tokenizer,
+        })
+    }
+
+    /// With parameters from elsewhere: `get` gives each by its name,
+    /// `embedding.weight`, `lstm.weight_ih_l0`, ..., `head.bias`.
+    ///
+    /// Errors if one has another shape than the configuration says, is no f32,
+    /// f64, f16 or bf16, or another of them than the rest, or holds NaN or
+    /// infinite numbers.
+    pub fn from_tensors(
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        mut get: impl FnMut(&str) -> Result<Tensor>,
+    ) -> Result<Self> {
+        config.validate()?;
+        let mut first: Option<Kind> = None;
+        let mut take = |name: &str, shape: Option<&[i64]>| {
+            let tensor = get(name)?;
+            let kind = *first.get_or_insert(tensor.kind());
+            let known = [Kind::Float, Kind::Double, Kind::Half, Kind::BFloat16];
+            let message = if !known.contains(&kind) {
+                format!("is {kind:?}, but must be f32, f64, f16 or bf16")
+            } else if tensor.kind() != kind {
+                format!(
+                    "is {:?}, but {EMBEDDING} is {kind:?}; they must be the same",
+                    tensor.kind()
+                )
+            } else if shape.is_some_and(|shape| tensor.size() != shape) {
+                format!(
+                    "must have shape {:?}, but has {:?}",
+                    shape.unwrap_or_default(),
+                    tensor.size()
+                )
+            } else if tensor.isfinite().all().int64_value(&[]) == 0 {
+                "holds NaN or infinite numbers; take another copy, or train it again".to_owned()
+            } else {
+                return Ok(tensor.set_requires_grad(true));
+            };
+            Err(Error::tensor(name, message))
+        };
+        let embedding = take(EMBEDDING, Some(&[config.vocab_size, config.embedding_size]))?;
+        let lstm = Lstm::from_tensors(config.lstm(), |name| {
+            take(&format!("{LSTM_PREFIX}{name}"), None)
+        })
+        .map_err(|error| match error {
+            Error::Tensor { tensor, message } if !tensor.contains('.') => {
+                Error::tensor(format!("{LSTM_PREFIX}{tensor}"), message)
+            }
+            other => other,
+        })?;
+        let head_weight = take(HEAD_WEIGHT, Some(&[config.logits(), config.pooled_size()]))?;
+        let head_bias = take(HEAD_BIAS, Some(&[config.logits()]))?;
+        Ok(Model {
+            embedding,
+            lstm,
+            head_weight,
+            head_bias,
             config,
             tokenizer,
         })

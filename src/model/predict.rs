@@ -74,7 +74,7 @@ impl<'a> Predictor<'a> {
             let batch = self.model.batch(ids)?;
             let part = self.model.forward(&batch, self.engine, Mode::Eval)?;
             let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
-            let part = part.to_device(tch::Device::Cpu);
+            let part = part.to_device(tch::Device::Cpu).to_kind(tch::Kind::Float);
             let _ = logits
                 .shallow_clone()
                 .index_copy_(0, &Tensor::from_slice(&rows), &part);

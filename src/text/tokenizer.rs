@@ -38,6 +38,50 @@ const REPLACEMENTS: [(&str, &str); 11] = [
     (":", " "),
 ];
 
+fn replace(pattern: Value, content: &str) -> Value {
+    json!({"type": "Replace", "pattern": pattern, "content": content})
+}
+
+/// How a text is split into words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// torchtext's `basic_english`.
+    BasicEnglish,
+    /// Python's `text.split()`.
+    Whitespace {
+        /// `text.lower()` before it.
+        lower: bool,
+    },
+    /// Python's `re.findall(pattern, text)`, the pattern without groups; in the
+    /// syntax of Oniguruma, which is Python's for all that tokenizers use.
+    Matches {
+        /// The regular expression.
+        pattern: String,
+        /// `text.lower()` before it.
+        lower: bool,
+    },
+}
+
+impl Rule {
+    fn lowers(&self) -> bool {
+        match self {
+            Rule::BasicEnglish => true,
+            Rule::Whitespace { lower } | Rule::Matches { lower, .. } => *lower,
+        }
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let lower = if self.lowers() { ", lower case" } else { "" };
+        match self {
+            Rule::BasicEnglish => f.write_str("basic_english"),
+            Rule::Whitespace { .. } => write!(f, "whitespace{lower}"),
+            Rule::Matches { pattern, .. } => write!(f, "matches of {pattern}{lower}"),
+        }
+    }
+}
+
 /// Turns text into token ids. Any `tokenizer.json` will do; the one that
 /// [`Tokenizer::basic_english`] makes is read by Python's `tokenizers` too.
 ///
@@ -63,20 +107,44 @@ impl Tokenizer {
     /// With the empty vocabulary, [`Tokenizer::tokens`] gives the words to
     /// build the real one from.
     pub fn basic_english(vocabulary: &Vocabulary) -> Result<Self> {
-        let replace = |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content});
-        let mut normalizers = vec![
-            replace(json!({"Regex": FINAL_SIGMA}), "ς"),
-            json!({"type": "Lowercase"}),
-        ];
-        normalizers.extend(
-            REPLACEMENTS
-                .iter()
-                .map(|(pattern, content)| replace(json!({"String": pattern}), content)),
-        );
-        normalizers.push(replace(json!({"Regex": WHITE_SPACE}), " "));
-        let vocab: serde_json::Map<String, Value> = vocabulary
-            .iter()
-            .map(|(id, word)| (word.to_owned(), id.into()))
+        let words = vocabulary.iter().map(|(id, word)| (word.to_owned(), id));
+        Self::word_level(&Rule::BasicEnglish, words, UNK)
+    }
+
+    /// Splits by `rule` and looks the pieces up in `words`; those that are not
+    /// there become `unknown`, and are an error where that is not there either.
+    ///
+    /// Errors if the rule is a regular expression that is none.
+    pub fn word_level(
+        rule: &Rule,
+        words: impl IntoIterator<Item = (String, u32)>,
+        unknown: &str,
+    ) -> Result<Self> {
+        let mut normalizers = Vec::new();
+        if rule.lowers() {
+            normalizers.push(replace(json!({"Regex": FINAL_SIGMA}), "ς"));
+            normalizers.push(json!({"type": "Lowercase"}));
+        }
+        if let Rule::BasicEnglish = rule {
+            let fixed = REPLACEMENTS.iter();
+            normalizers.extend(fixed.map(|(from, to)| replace(json!({"String": from}), to)));
+        }
+        let pre_tokenizer = match rule {
+            Rule::BasicEnglish | Rule::Whitespace { .. } => {
+                normalizers.push(replace(json!({"Regex": WHITE_SPACE}), " "));
+                json!({"type": "WhitespaceSplit"})
+            }
+            // What matches is a token, what lies between is not.
+            Rule::Matches { pattern, .. } => json!({
+                "type": "Split",
+                "pattern": {"Regex": pattern},
+                "behavior": "Removed",
+                "invert": true,
+            }),
+        };
+        let vocab: serde_json::Map<String, Value> = words
+            .into_iter()
+            .map(|(word, id)| (word, id.into()))
             .collect();
         let json = json!({
             "version": "1.0",
@@ -84,12 +152,12 @@ impl Tokenizer {
             "padding": null,
             "added_tokens": [],
             "normalizer": {"type": "Sequence", "normalizers": normalizers},
-            "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "pre_tokenizer": pre_tokenizer,
             "post_processor": null,
             "decoder": null,
-            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": UNK},
+            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": unknown},
         });
-        Self::from_json(&json.to_string(), "basic_english")
+        Self::from_json(&json.to_string(), rule.to_string())
     }
 
     /// Reads a `tokenizer.json` of any kind: word level, BPE, WordPiece,
