@@ -446,7 +446,7 @@ impl Walker<'_> {
     /// What an object has. Of a `torch.nn.Module` first its parameters, buffers
     /// and modules by their own names, as its state dict would have them; then
     /// what else holds tensors, but for those that were listed (an LSTM keeps
-    /// its weights twice), and its larger values.
+    /// its weights twice, in TorchScript as well), and its larger values.
     fn attributes(&mut self, state: Id, depth: usize) -> Read<()> {
         const TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
         let tree = self.tree;
@@ -462,6 +462,15 @@ impl Walker<'_> {
                 }
             }
         }
+        if !is_module {
+            // TorchScript has no tables: its tensors are attributes themselves.
+            let direct = tree.entries(state).into_iter().flatten();
+            listed.extend(
+                direct
+                    .map(|(_, value)| value)
+                    .filter(|&id| rebuilds(tree, id)),
+            );
+        }
         for (key, value) in tree.entries(state).into_iter().flatten() {
             let name = value::key_text(tree, key);
             if is_module && TABLES.contains(&name.as_str()) {
@@ -474,7 +483,10 @@ impl Walker<'_> {
                         let mut holding = elements.iter().filter(|id| self.holds[id.0 as usize]);
                         holding.all(|id| listed.contains(id))
                     });
-                    !copies && !listed.contains(&value)
+                    match is_module {
+                        true => !copies && !listed.contains(&value),
+                        false => !(copies && name.starts_with('_')),
+                    }
                 }
                 false => {
                     let length = match elements {
@@ -600,8 +612,12 @@ impl Walker<'_> {
                         let metadata = more.first().copied();
                         self.view(at, storage, [offset, size, stride], None, metadata)
                     }
-                    ("_rebuild_tensor_v3", &[storage, offset, size, stride, _, _, dtype, ..]) => {
-                        self.view(at, storage, [offset, size, stride], Some(dtype), None)
+                    (
+                        "_rebuild_tensor_v3",
+                        &[storage, offset, size, stride, _, _, dtype, ref more @ ..],
+                    ) => {
+                        let metadata = more.first().copied();
+                        self.view(at, storage, [offset, size, stride], Some(dtype), metadata)
                     }
                     ("_rebuild_parameter", &[data, ..]) if rebuilds(self.tree, data) => {
                         self.rebuild(data, depth + 1)

@@ -77,6 +77,20 @@ const NAMES: [Names; 21] = {
     ]
 };
 
+/// TorchScript writes a storage of its own for every type, also for those that
+/// `torch.save` keeps in an untyped one.
+const SCRIPT_STORAGES: [(&str, DType); 9] = [
+    ("Float8_e4m3fnStorage", DType::F8E4M3),
+    ("Float8_e5m2Storage", DType::F8E5M2),
+    ("Float8_e4m3fnuzStorage", DType::F8E4M3Fnuz),
+    ("Float8_e5m2fnuzStorage", DType::F8E5M2Fnuz),
+    ("Float8_e8m0fnuStorage", DType::F8E8M0),
+    ("UInt64Storage", DType::U64),
+    ("UInt32Storage", DType::U32),
+    ("UInt16Storage", DType::U16),
+    ("ComplexHalfStorage", DType::C32),
+];
+
 fn find(matches: impl Fn(&Names) -> bool) -> Option<DType> {
     let names = NAMES.iter().find(|names| matches(names))?;
     Some(names.dtype)
@@ -124,7 +138,8 @@ impl DType {
     }
 
     pub(crate) fn from_storage(name: &str) -> Option<DType> {
-        find(|names| names.storage == Some(name))
+        let script = SCRIPT_STORAGES.iter().find(|(script, _)| *script == name);
+        find(|names| names.storage == Some(name)).or(script.map(|(_, dtype)| *dtype))
     }
 
     pub(crate) fn from_safetensors(name: &str) -> Option<DType> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::limits::{SAFETENSORS_HEADER, SHARDS, TENSORS};
+use super::safetensors;
 use crate::error::{Fault, Read};
 
 /// The index's usual names, in a folder.
@@ -19,11 +20,14 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Whether a file may be an index: a JSON object that has the key.
+/// Whether a file may be an index: a JSON object that has the key, and not the
+/// header of a safetensors file whose length happens to start with a `{`.
 pub(crate) fn looks_like(file: &[u8]) -> bool {
     let window = &file[..file.len().min(SAFETENSORS_HEADER as usize)];
     let key = b"\"weight_map\"";
-    window.trim_ascii_start().first() == Some(&b'{') && window.windows(key.len()).any(|w| w == key)
+    window.trim_ascii_start().first() == Some(&b'{')
+        && !safetensors::looks_like(file)
+        && window.windows(key.len()).any(|w| w == key)
 }
 
 /// For each file, which lies beside the index, the names of its tensors.

@@ -417,23 +417,25 @@ impl Checkpoint {
         let mut loaded = Vec::with_capacity(self.tensors().len());
         for tensor in self.tensors() {
             let kind = tensor.kind().map_err(|error| self.named(error))?;
+            // Plain bytes: tensors of several dtypes may be views of them.
             let storage = match storages.get(&tensor.storage) {
                 Some(storage) => storage.shallow_clone(),
                 None => {
                     let bytes = self.storage(tensor.storage)?;
-                    let length = [(bytes.len() / tensor.dtype.size()) as i64];
-                    let storage = Tensor::f_from_data_size(bytes, &length, kind)?;
+                    let length = [bytes.len() as i64];
+                    let storage = Tensor::f_from_data_size(bytes, &length, tch::Kind::Uint8)?;
                     storages.insert(tensor.storage, storage.shallow_clone());
                     storage
                 }
             };
-            let storage = match storage.kind() == kind {
-                true => storage,
-                false => storage.f_view_dtype(kind)?,
-            };
             let view = match tensor.numel() {
                 0 => Tensor::f_zeros(&tensor.shape[..], (kind, tch::Device::Cpu))?,
-                _ => storage.f_as_strided(&tensor.shape[..], &tensor.stride[..], tensor.offset)?,
+                _ => {
+                    let size = tensor.dtype.size() as i64;
+                    let whole = storage.size()[0] / size * size;
+                    let storage = storage.f_narrow(0, 0, whole)?.f_view_dtype(kind)?;
+                    storage.f_as_strided(&tensor.shape[..], &tensor.stride[..], tensor.offset)?
+                }
             };
             loaded.push((tensor.name.clone(), view));
         }

@@ -7,7 +7,11 @@ use crate::error::{Fault, FaultKind, Read};
 
 /// Reads a file of any format but an index.
 pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
-    if file.starts_with(b"PK\x03\x04") || file.starts_with(b"PK\x05\x06") {
+    // First, since it starts with a length, which can be any two bytes of the
+    // others (0x280 is how a pickle starts); none of them has a `{` behind it.
+    if safetensors::looks_like(file) {
+        safetensors::read(file, source, parts)?;
+    } else if file.starts_with(b"PK\x03\x04") || file.starts_with(b"PK\x05\x06") {
         let archive = Archive::read(file)?;
         match npz::looks_like(&archive) {
             true => npz::read(file, &archive, source, parts)?,
@@ -15,8 +19,6 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
         }
     } else if legacy::looks_like(file) {
         legacy::read(file, source, parts)?;
-    } else if safetensors::looks_like(file) {
-        safetensors::read(file, source, parts)?;
     } else {
         return Err(stranger(file));
     }
@@ -72,4 +74,27 @@ fn stranger(file: &[u8]) -> Fault {
         "is no checkpoint: neither a zip archive, a pickle, safetensors nor .npz"
     };
     Fault::new(FaultKind::NotACheckpoint, 0, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_safetensors_file_is_told_whatever_bytes_its_length_has() {
+        // As a pickle of protocol 2 starts, as one of 5, and as ` {` of JSON.
+        for length in [0x280, 0x580, 0x7b20] {
+            let entry = r#""weight_map":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}"#;
+            let header = format!("{{{entry}{:1$}", "}", length - entry.len() - 1);
+            assert_eq!(header.len(), length);
+            let mut file = (length as u64).to_le_bytes().to_vec();
+            file.extend(header.as_bytes());
+            file.extend([3, 4]);
+            assert!(!index::looks_like(&file));
+            let mut parts = Parts::default();
+            read(&file, 0, &mut parts).unwrap();
+            assert_eq!(parts.container, "safetensors");
+            assert_eq!(parts.tensors[0].name, "weight_map");
+        }
+    }
 }

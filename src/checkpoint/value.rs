@@ -23,7 +23,8 @@ pub(crate) fn scalar(tree: Tree, id: Id) -> Option<String> {
         Node::Bool(true) => "True".to_owned(),
         Node::Bool(false) => "False".to_owned(),
         Node::Int(value) => value.to_string(),
-        Node::Float(value) => value.to_string(),
+        // As Python has it: the key 2.0 is another than the key 2.
+        Node::Float(value) => format!("{value:?}"),
         Node::BigInt(span) => hex(span.of(tree.pickle)),
         Node::Decimal(span) => String::from_utf8_lossy(span.of(tree.pickle)).into_owned(),
         Node::Str(_) | Node::Text(_) => shortened(tree.str(id)?),
