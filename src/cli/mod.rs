@@ -5,6 +5,7 @@
 
 mod doctor;
 mod eval;
+mod export;
 mod predict;
 mod train;
 
@@ -51,6 +52,8 @@ enum Command {
     Train(train::Train),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
+    /// Write the weights as one file for PyTorch
+    Export(export::Export),
     /// Label texts
     Predict(predict::Predict),
 }
@@ -66,6 +69,7 @@ impl Cli {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
+            Command::Export(command) => command.run(),
             Command::Predict(command) => command.run(&progress),
         }
         .map(|()| 0)

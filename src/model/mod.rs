@@ -10,6 +10,7 @@ mod config;
 mod directory;
 mod pooling;
 mod predict;
+pub mod python_module;
 #[cfg(test)]
 mod tests;
 
