@@ -259,7 +259,7 @@ fn doctor_says_what_is_there() {
 #[test]
 fn every_command_has_help() {
     let sandbox = Sandbox::new();
-    for command in ["doctor", "train", "eval", "predict"] {
+    for command in ["doctor", "train", "eval", "export", "predict"] {
         assert!(
             sandbox
                 .stdout(&[command, "--help"])

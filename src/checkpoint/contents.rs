@@ -370,9 +370,11 @@ impl Walker<'_> {
     fn dict(&mut self, entries: impl Iterator<Item = (Id, Id)>, depth: usize) -> Read<()> {
         let mut keys = HashSet::new();
         for (key, value) in entries {
+            // 1 and "1" are two keys, though their paths are the same.
+            let quoted = self.tree.str(key).is_some();
             let key = value::key_text(self.tree, key);
             self.within(&key, |walker| walker.visit(value, depth + 1))?;
-            if !keys.insert(key) {
+            if !keys.insert((quoted, key)) {
                 let message = format!("a dict at {:?} has a key twice", self.path);
                 return Err(Fault::malformed(self.base, message));
             }

@@ -34,6 +34,7 @@ pub mod safetensors;
 mod sniff;
 mod tensor;
 mod value;
+mod write;
 mod zip;
 
 use std::cell::Cell;
@@ -52,6 +53,7 @@ pub use self::parts::Hint;
 use self::parts::{Kept, Parts};
 pub use self::recurrent::{Recurrent, RecurrentKind};
 pub use self::tensor::{StorageInfo, TensorInfo};
+pub use self::write::save_torch;
 use crate::error::{Error, Read, Result};
 pub use crate::error::{Fault, FaultKind};
 use crate::lstm::Lstm;

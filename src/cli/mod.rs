@@ -5,6 +5,7 @@
 
 mod doctor;
 mod eval;
+mod export;
 mod import;
 mod inspect;
 mod predict;
@@ -53,6 +54,8 @@ enum Command {
     Train(train::Train),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
+    /// Write the weights as one file for PyTorch
+    Export(export::Export),
     /// Label texts
     Predict(predict::Predict),
     /// Show what is in a checkpoint of PyTorch
@@ -72,6 +75,7 @@ impl Cli {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
+            Command::Export(command) => command.run(),
             Command::Predict(command) => command.run(&progress),
             Command::Inspect(command) => command.run(),
             Command::Import(command) => command.run(),

@@ -11,6 +11,7 @@ mod directory;
 pub mod import;
 mod pooling;
 mod predict;
+pub mod python_module;
 #[cfg(test)]
 mod tests;
 
