@@ -42,7 +42,7 @@
 //! | [`runtime`] | devices, threads, what of CUDA is there |
 //! | [`lstm`] | the heart: tensors, nothing of text or files |
 //! | [`text`] | tokenizer, vocabulary, word vectors |
-//! | [`checkpoint`] | files of named tensors |
+//! | [`checkpoint`] | PyTorch's files, and others', in and out |
 //! | [`data`] | labelled texts, splits, batches |
 //! | [`model`] | embedding, LSTM, pooling, head; the model directory |
 //! | [`metrics`] | accuracy, F1, intervals |

@@ -242,7 +242,6 @@ fn what_cannot_be_imported_is_told_and_nothing_is_written() {
         &["import", "plain.pt", "--out", "model"],
         &["--vocab", "plain.pt holds no vocabulary"],
     );
-    sandbox.write("long.txt", &"w\n".repeat(1));
     sandbox.write("long.json", r#"{"a": 9}"#);
     sandbox.fails(
         &[

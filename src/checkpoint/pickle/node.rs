@@ -146,7 +146,7 @@ impl Arena {
         if more.is_empty() {
             return Ok(());
         }
-        self.charge(more.len() * size_of::<Id>() * 5 / 4, offset)?;
+        self.charge(size_of_val(more) * 5 / 4, offset)?;
         if *items == Items::NONE {
             // A list, its allocation and the allocator's share.
             self.charge(size_of::<Vec<Id>>() * 5 / 4 + 32, offset)?;

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(large.data.len() as u64, WIDE + 10);
         large.checked_bytes(&file).unwrap();
         let last = archive.get("last").unwrap();
-        assert!(last.data.start as u64 > WIDE && last.data.start % 64 == 0);
+        assert!(last.data.start as u64 > WIDE && last.data.start.is_multiple_of(64));
         assert_eq!(last.checked_bytes(&file).unwrap(), b"3");
     }
 }
