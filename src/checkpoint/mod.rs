@@ -130,7 +130,7 @@ impl Checkpoint {
     /// Opens a file, or the folder or index of a checkpoint in several files.
     ///
     /// Errors if it is no checkpoint, is damaged, or is beyond the
-    /// [limits](limits): [`Error::Checkpoint`] with the place.
+    /// [limits]: [`Error::Checkpoint`] with the place.
     pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
         let path = path.as_ref();
         if path.is_dir() {

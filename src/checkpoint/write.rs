@@ -1,5 +1,6 @@
 //! Writes what `torch.save(state_dict)` writes, byte for byte but for one member:
-//! `.data/serialization_id`, which torch itself does without.
+//! `.data/serialization_id`, which torch itself does without. (Of a member beyond
+//! 4 GiB, its own header gives the stored size, too, where torch's says 0.)
 //!
 //! The same tensors give the same file. Each storage starts at a multiple of 64
 //! bytes, so that `torch.load(..., mmap=True)` can use it in place.
