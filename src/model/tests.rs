@@ -231,7 +231,16 @@ fn wrong_weights_are_refused_with_the_reason() {
             Some(zeros(&[4], Kind::Float)),
             "must have shape [24]",
         ),
-        ("head.bias", Some(zeros(&[3], Kind::Double)), "must be f32"),
+        (
+            "head.bias",
+            Some(zeros(&[3], Kind::Double)),
+            "is Double, but embedding.weight is Float",
+        ),
+        (
+            "embedding.weight",
+            Some(zeros(&[9, 4], Kind::Int64)),
+            "is Int64, but must be f32, f64, f16 or bf16",
+        ),
         (
             "extra",
             Some(zeros(&[1], Kind::Float)),
