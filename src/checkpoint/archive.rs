@@ -69,9 +69,7 @@ pub(crate) fn read(file: &[u8], archive: &Archive, source: usize, parts: &mut Pa
     for (pickle, folder) in [("data.pkl", "data"), ("constants.pkl", "constants")] {
         if let Some(member) = member(pickle) {
             let found = read_pickle(file, archive, &root, folder, member, source, parts)?;
-            // Constants stand apart, and may be called as parameters are.
-            let prefix = if folder == "data" { "" } else { folder };
-            parts.add(found, prefix);
+            parts.add(found);
         }
     }
     Ok(())
@@ -133,13 +131,13 @@ fn read_pickle(
 ) -> Read<Found> {
     let base = member.data.start;
     let bytes = member.checked_bytes(file)?;
-    let pickle = pickle::read_whole(bytes, base)?;
+    let pickle = pickle::read_whole(bytes, base, &mut parts.budget)?;
     let tree = pickle::Tree {
         arena: &pickle.arena,
         pickle: bytes,
     };
     let first = parts.storages.len();
-    for declared in declared_storages(tree, base)? {
+    for declared in declared_storages(tree, base, &mut parts.budget)? {
         let name = format!("{root}{folder}/{}", declared.key);
         let Some(record) = archive.get(&name) else {
             let message = format!("storage {:?} is missing: no member {name:?}", declared.key);
@@ -164,7 +162,16 @@ fn read_pickle(
             crc: Some(record.crc).filter(|&crc| crc != 0),
         });
     }
-    let found = walk(tree, pickle.root, base, &parts.storages[first..], first)?;
+    // Constants stand apart, and may be called as parameters are.
+    let prefix = if folder == "data" { "" } else { folder };
+    let found = walk(
+        tree,
+        pickle.root,
+        base,
+        prefix,
+        (first, &parts.storages[first..]),
+        &mut parts.budget,
+    )?;
     parts.keep(pickle, source, base..base + bytes.len());
     Ok(found)
 }

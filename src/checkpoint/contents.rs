@@ -1,12 +1,12 @@
 //! What a torch pickle means: which of its inert calls describe tensors and
 //! storages (an allow-list), and the path of each from the top of the file.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 
 use super::dtype::DType;
-use super::limits::{DEPTH, NAME_BYTES, TENSORS, VISITS};
-use super::pickle::{Id, Node, Tree};
+use super::limits::{DEPTH, NAME, NAME_BYTES, RANK, STORAGE_KEY, TENSORS, VISITS};
+use super::pickle::{Budget, Id, Node, Tree};
 use super::tensor::{StorageInfo, TensorInfo};
 use super::value;
 use crate::error::{Fault, Read};
@@ -45,7 +45,14 @@ pub(crate) struct Declared {
 
 /// All storages that a pickle declares, each once, in the order in which they
 /// appear.
-pub(crate) fn declared_storages(tree: Tree, base: usize) -> Read<Vec<Declared>> {
+pub(crate) fn declared_storages(
+    tree: Tree,
+    base: usize,
+    budget: &mut Budget,
+) -> Read<Vec<Declared>> {
+    // A storage with its places in this list, in that of the file and in the
+    // maps from keys to them; lists and maps may be half empty.
+    const EACH: usize = 512;
     let mut all: Vec<Declared> = Vec::new();
     let mut by_key = HashMap::new();
     for n in 0..tree.arena.len() as u32 {
@@ -57,6 +64,7 @@ pub(crate) fn declared_storages(tree: Tree, base: usize) -> Read<Vec<Declared>> 
         };
         match by_key.get(&declared.key) {
             None => {
+                budget.charge(EACH + 4 * declared.key.len(), base)?;
                 by_key.insert(declared.key.clone(), all.len());
                 all.push(declared);
             }
@@ -79,7 +87,7 @@ fn declared(tree: Tree, id: Id, base: usize) -> Read<Option<Declared>> {
     let Some([kind, class, key, device, count, view @ ..]) = tree.elements(id) else {
         return Ok(None);
     };
-    if tree.str(*kind) != Some("storage") {
+    if !tree.is(*kind, "storage") {
         return Ok(None);
     }
     let malformed = |what: &str| Fault::malformed(base, format!("a storage {what}"));
@@ -101,16 +109,27 @@ fn declared(tree: Tree, id: Id, base: usize) -> Read<Option<Declared>> {
         "QInt32Storage" => 4,
         _ => dtype.size(),
     };
-    let key = tree.str(*key).ok_or_else(|| malformed("without a key"))?;
-    let device = tree
-        .str(*device)
-        .ok_or_else(|| malformed("without a device"))?;
+    let short = |id: Id, what: &str| match tree.raw(id) {
+        Some(text) if text.len() <= STORAGE_KEY => {
+            tree.str(id).ok_or_else(|| malformed("that is no text"))
+        }
+        Some(_) => {
+            let message = format!("a storage with {what} of more than {STORAGE_KEY} bytes");
+            Err(Fault::too_large(base, message))
+        }
+        None => Err(malformed(&format!("without {what}"))),
+    };
+    let key = short(*key, "a key")?;
+    let device = short(*device, "a device")?;
     let bytes = tree
         .int(*count)
         .and_then(|count| usize::try_from(count).ok()?.checked_mul(element))
         .filter(|&bytes| i64::try_from(bytes).is_ok())
         .ok_or_else(|| malformed("without a size"))?;
-    if !view.iter().all(|&id| matches!(tree.node(id), Node::None)) {
+    if !matches!(
+        view.first().map(|&id| tree.node(id)),
+        None | Some(Node::None)
+    ) {
         let message = "a storage that is a view of another, as torch before 0.4 wrote them; load and save it with a newer torch";
         return Err(Fault::unsupported(base, message));
     }
@@ -140,15 +159,17 @@ pub(crate) struct Found {
     pub values: Vec<(String, Id)>,
 }
 
-/// Walks the pickle whose storages are `storages`.
+/// Walks the pickle whose storages are these, from a number on. `prefix` stands
+/// in front of all names.
 pub(crate) fn walk(
     tree: Tree,
     root: Id,
     base: usize,
-    storages: &[StorageInfo],
-    first_storage: usize,
+    prefix: &str,
+    (first, storages): (usize, &[StorageInfo]),
+    budget: &mut Budget,
 ) -> Read<Found> {
-    let by_key = (first_storage..)
+    let by_key = (first..)
         .zip(storages)
         .map(|(n, storage)| (storage.key.as_str(), (n, storage.bytes)))
         .collect();
@@ -156,9 +177,11 @@ pub(crate) fn walk(
         tree,
         base,
         storages: by_key,
-        holds: holds_tensors(tree, root, base)?,
+        holds: holds_tensors(tree, root, base, budget)?,
+        budget,
         found: Found::default(),
-        path: String::new(),
+        prefix,
+        path: prefix.to_owned(),
         visits: 0,
         name_bytes: 0,
     };
@@ -179,29 +202,15 @@ fn is_storage(tree: Tree, id: Id) -> bool {
         return false;
     };
     let first = tree.elements(id).and_then(|elements| elements.first());
-    first.is_some_and(|&kind| tree.str(kind) == Some("storage"))
+    first.is_some_and(|&kind| tree.is(kind, "storage"))
 }
 
-/// The values inside of a value. `each` may stop it.
-fn children(tree: Tree, id: Id, mut each: impl FnMut(Id) -> ControlFlow<()>) {
-    let _ = match tree.node(id) {
-        Node::List(_) | Node::Tuple(_) | Node::Set(_) => {
-            let elements = tree.elements(id).unwrap_or_default();
-            elements.iter().try_for_each(|&id| each(id))
-        }
-        Node::Dict(_) => tree
-            .entries(id)
-            .into_iter()
-            .flatten()
-            .try_for_each(|(_, value)| each(value)),
-        Node::Object(n) => {
-            let object = tree.arena.object(n);
-            let inside = [Some(object.arguments), object.state];
-            inside.into_iter().flatten().try_for_each(each)
-        }
-        Node::Persistent(_) => module_class(tree, id).map_or(ControlFlow::Continue(()), each),
-        _ => ControlFlow::Continue(()),
-    };
+/// The `n`th of the values inside of a value.
+fn child(tree: Tree, id: Id, n: usize) -> Option<Id> {
+    match tree.node(id) {
+        Node::Persistent(_) if n == 0 => module_class(tree, id),
+        _ => tree.child(id, n),
+    }
 }
 
 /// Old files name a class together with its source code:
@@ -211,75 +220,71 @@ fn module_class(tree: Tree, id: Id) -> Option<Id> {
         return None;
     };
     match tree.elements(id)? {
-        [kind, class, ..] if tree.str(*kind) == Some("module") => Some(*class),
+        [kind, class, ..] if tree.is(*kind, "module") => Some(*class),
         _ => None,
     }
 }
 
 /// For each value whether a tensor, or a storage by itself, is in it. Each is
 /// looked at once, however often it is shared.
-fn holds_tensors(tree: Tree, root: Id, base: usize) -> Read<Vec<bool>> {
-    const NEW: u8 = 0;
-    const OPEN: u8 = 1;
-    const HOLDS: u8 = 2;
-    const HOLDS_NOT: u8 = 3;
-    let mut state = vec![NEW; tree.arena.len()];
+fn holds_tensors(tree: Tree, root: Id, base: usize, budget: &mut Budget) -> Read<Vec<bool>> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        Open,
+        Holds,
+        HoldsNot,
+    }
+    budget.charge(2 * tree.arena.len(), base)?;
+    let mut states = vec![State::New; tree.arena.len()];
     // The values that are open, and which of their children comes next.
-    let mut open: Vec<(Id, Vec<Id>)> = Vec::new();
+    let mut open: Vec<(Id, usize)> = Vec::new();
     let mut next = Some(root);
     loop {
         if let Some(id) = next.take() {
-            let here = &mut state[id.0 as usize];
-            if *here == NEW {
+            let state = &mut states[id.0 as usize];
+            if *state == State::New {
                 if rebuilds(tree, id) || is_storage(tree, id) {
-                    *here = HOLDS;
+                    *state = State::Holds;
                 } else {
-                    *here = OPEN;
-                    let mut inside = Vec::new();
-                    children(tree, id, |child| {
-                        // Plain values need no visit of their own.
-                        let plain = matches!(
-                            tree.node(child),
-                            Node::None
-                                | Node::Bool(_)
-                                | Node::Int(_)
-                                | Node::Float(_)
-                                | Node::Str(_)
-                        );
-                        if !plain {
-                            inside.push(child);
-                        }
-                        ControlFlow::Continue(())
-                    });
+                    *state = State::Open;
                     if open.len() >= DEPTH {
                         let message = format!("its values are nested deeper than {DEPTH}");
                         return Err(Fault::too_large(base, message));
                     }
-                    open.push((id, inside));
+                    open.push((id, 0));
                 }
             }
-            if state[id.0 as usize] == HOLDS {
-                // So do all that it is in.
-                for (outer, _) in &open {
-                    state[outer.0 as usize] = HOLDS;
+            if states[id.0 as usize] == State::Holds {
+                // So do all that it is in; where one does, those around it do.
+                for (outer, _) in open.iter().rev() {
+                    let outer = &mut states[outer.0 as usize];
+                    if *outer == State::Holds {
+                        break;
+                    }
+                    *outer = State::Holds;
                 }
             }
         }
-        match open.last_mut() {
-            None => break,
-            Some((id, inside)) => match inside.pop() {
-                Some(child) => next = Some(child),
-                None => {
-                    let here = &mut state[id.0 as usize];
-                    if *here == OPEN {
-                        *here = HOLDS_NOT;
-                    }
-                    open.pop();
+        let Some((id, n)) = open.last_mut() else {
+            break;
+        };
+        match child(tree, *id, *n) {
+            Some(child) => {
+                *n += 1;
+                next = Some(child);
+            }
+            None => {
+                let state = &mut states[id.0 as usize];
+                if *state == State::Open {
+                    *state = State::HoldsNot;
                 }
-            },
+                open.pop();
+            }
         }
     }
-    Ok(state.into_iter().map(|state| state == HOLDS).collect())
+    let holds = states.into_iter().map(|state| state == State::Holds);
+    Ok(holds.collect())
 }
 
 struct Walker<'a> {
@@ -288,7 +293,9 @@ struct Walker<'a> {
     /// Number and size of each storage.
     storages: HashMap<&'a str, (usize, usize)>,
     holds: Vec<bool>,
+    budget: &'a mut Budget,
     found: Found,
+    prefix: &'a str,
     path: String,
     visits: usize,
     name_bytes: usize,
@@ -300,13 +307,30 @@ enum Rebuilt {
     Refused(String),
 }
 
-impl Walker<'_> {
+impl<'a> Walker<'a> {
     fn malformed(&self, at: usize, what: impl std::fmt::Display) -> Fault {
         Fault::malformed(at, format!("tensor {:?}: {what}", self.path))
     }
 
+    /// Counts work: a small value that is shared often must not cost much.
+    fn spend(&mut self, visits: usize) -> Read<()> {
+        self.visits = self.visits.saturating_add(visits);
+        match self.visits > VISITS {
+            false => Ok(()),
+            true => {
+                let message =
+                    format!("has more than {VISITS} values, shared ones counted each time");
+                Err(Fault::too_large(self.base, message))
+            }
+        }
+    }
+
     /// The path as a name, counted.
     fn name(&mut self) -> Read<String> {
+        // A tensor with its places in lists and maps, or a value and its
+        // summary. Names are copied: into the map and into recurrent modules.
+        const EACH: usize = 448;
+        self.budget.charge(EACH + 3 * self.path.len(), self.base)?;
         self.name_bytes += self.path.len();
         let found = &self.found;
         let count = found.tensors.len() + found.refused.len() + found.modules.len();
@@ -322,11 +346,7 @@ impl Walker<'_> {
     }
 
     fn visit(&mut self, id: Id, depth: usize) -> Read<()> {
-        self.visits += 1;
-        if self.visits > VISITS {
-            let message = format!("has more than {VISITS} values, shared ones counted each time");
-            return Err(Fault::too_large(self.base, message));
-        }
+        self.spend(1)?;
         if depth > DEPTH {
             let message = format!("its values are nested deeper than {DEPTH}");
             return Err(Fault::too_large(self.base, message));
@@ -334,6 +354,11 @@ impl Walker<'_> {
         if !self.holds[id.0 as usize] {
             // The top is always opened, so that its entries have names.
             if depth > 0 || self.tree.entries(id).is_none() {
+                // TorchScript has a tuple of constants even where there are none.
+                let none = self.tree.elements(id).is_some_and(<[_]>::is_empty);
+                if none && !self.prefix.is_empty() {
+                    return Ok(());
+                }
                 let name = self.name()?;
                 self.found.values.push((name, id));
                 return Ok(());
@@ -367,19 +392,35 @@ impl Walker<'_> {
         }
     }
 
-    fn dict(&mut self, entries: impl Iterator<Item = (Id, Id)>, depth: usize) -> Read<()> {
+    fn dict(&mut self, entries: impl ExactSizeIterator<Item = (Id, Id)>, depth: usize) -> Read<()> {
+        // The set's places; it may be half empty.
+        const EACH: usize = 64;
+        let room = EACH * entries.len();
+        self.budget.charge(room, self.base)?;
         let mut keys = HashSet::new();
         for (key, value) in entries {
             // 1 and "1" are two keys, though their paths are the same.
             let quoted = self.tree.str(key).is_some();
-            let key = value::key_text(self.tree, key);
+            let key = self.key(key)?;
             self.within(&key, |walker| walker.visit(value, depth + 1))?;
             if !keys.insert((quoted, key)) {
                 let message = format!("a dict at {:?} has a key twice", self.path);
                 return Err(Fault::malformed(self.base, message));
             }
         }
+        self.budget.refund(room);
         Ok(())
+    }
+
+    /// A dict's key as part of a path.
+    fn key(&mut self, id: Id) -> Read<Cow<'a, str>> {
+        let length = self.tree.raw(id).map_or(0, <[u8]>::len);
+        if length > NAME {
+            let message = format!("a name of {length} bytes (at most {NAME})");
+            return Err(Fault::too_large(self.base, message));
+        }
+        self.spend(length / 64)?;
+        Ok(value::key_text(self.tree, id))
     }
 
     fn list(&mut self, elements: &[Id], depth: usize) -> Read<()> {
@@ -401,8 +442,8 @@ impl Walker<'_> {
         self.path.push_str(key);
         // What is walked is counted, so that long paths cannot be made cheaply.
         self.name_bytes += key.len();
-        if self.path.len() > NAME_BYTES {
-            let message = "a name is too long";
+        if self.path.len() > NAME {
+            let message = format!("a name of more than {NAME} bytes");
             return Err(Fault::too_large(self.base, message));
         }
         run(self)?;
@@ -418,11 +459,16 @@ impl Walker<'_> {
         let class = module_class(self.tree, object.class).unwrap_or(object.class);
         let class = self.tree.global(class);
         if let Some((module, name)) = class {
-            let attributes = object.state.map(|state| self.scalars(state));
+            let attributes = match object.state {
+                Some(state) => self.scalars(state)?,
+                None => Vec::new(),
+            };
+            let length = module.len() + name.len() + 1;
+            self.budget.charge(length, self.base)?;
             let info = ModuleInfo {
                 name: self.name()?,
                 class: format!("{module}.{name}"),
-                attributes: attributes.unwrap_or_default(),
+                attributes,
             };
             self.found.modules.push(info);
         }
@@ -451,21 +497,34 @@ impl Walker<'_> {
     /// its weights twice, in TorchScript as well), and its larger values.
     fn attributes(&mut self, state: Id, depth: usize) -> Read<()> {
         const TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
+        /// Bytes of a place in a set of values, which may be half empty.
+        const LISTED: usize = 16;
         let tree = self.tree;
+        self.spend(self.length(state))?;
         let is_module = tree.get(state, TABLES[0]).is_some();
         let mut listed = HashSet::new();
+        let mut room = 0;
         for table in TABLES.iter().filter(|_| is_module) {
-            let entries = tree.get(state, table).and_then(|id| tree.entries(id));
-            for (key, value) in entries.into_iter().flatten() {
+            let Some(table) = tree.get(state, table) else {
+                continue;
+            };
+            let length = self.length(table);
+            self.spend(length)?;
+            room += LISTED * length;
+            self.budget.charge(LISTED * length, self.base)?;
+            for (key, value) in tree.entries(table).into_iter().flatten() {
                 if self.holds[value.0 as usize] {
                     listed.insert(value);
-                    let key = value::key_text(tree, key);
+                    let key = self.key(key)?;
                     self.within(&key, |walker| walker.visit(value, depth + 1))?;
                 }
             }
         }
         if !is_module {
             // TorchScript has no tables: its tensors are attributes themselves.
+            let more = LISTED * self.length(state);
+            room += more;
+            self.budget.charge(more, self.base)?;
             let direct = tree.entries(state).into_iter().flatten();
             listed.extend(
                 direct
@@ -474,13 +533,14 @@ impl Walker<'_> {
             );
         }
         for (key, value) in tree.entries(state).into_iter().flatten() {
-            let name = value::key_text(tree, key);
-            if is_module && TABLES.contains(&name.as_str()) {
+            let name = self.key(key)?;
+            if is_module && TABLES.contains(&&*name) {
                 continue;
             }
             let elements = tree.elements(value);
             let wanted = match self.holds[value.0 as usize] {
                 true => {
+                    self.spend(self.length(value))?;
                     let copies = elements.is_some_and(|elements| {
                         let mut holding = elements.iter().filter(|id| self.holds[id.0 as usize]);
                         holding.all(|id| listed.contains(id))
@@ -490,38 +550,45 @@ impl Walker<'_> {
                         false => !(copies && name.starts_with('_')),
                     }
                 }
-                false => {
-                    let length = match elements {
-                        Some(elements) => elements.len(),
-                        None => tree.entries(value).map_or(0, |entries| entries.len()),
-                    };
-                    length > 0 && !name.starts_with('_')
-                }
+                false => self.length(value) > 0 && !name.starts_with('_'),
             };
             if wanted {
                 self.within(&name, |walker| walker.visit(value, depth + 1))?;
             }
         }
+        self.budget.refund(room);
         Ok(())
     }
 
+    /// How many values a container has.
+    fn length(&self, id: Id) -> usize {
+        match self.tree.entries(id) {
+            Some(entries) => entries.len(),
+            None => self.tree.elements(id).map_or(0, <[Id]>::len),
+        }
+    }
+
     /// The plain attributes of an object.
-    fn scalars(&mut self, state: Id) -> Vec<(String, String)> {
+    fn scalars(&mut self, state: Id) -> Read<Vec<(String, String)>> {
         const MOST: usize = 100;
+        // In a list that may be half empty, with the texts' own allocations.
+        const EACH: usize = 2 * size_of::<(String, String)>() + 32;
         let entries = self.tree.entries(state).into_iter().flatten();
         let mut scalars = Vec::new();
         for (key, value) in entries {
-            let name = value::key_text(self.tree, key);
+            let name = self.key(key)?;
             let private = name.starts_with('_') || name == "training";
             if let (false, Some(text)) = (private, value::scalar(self.tree, value)) {
-                self.name_bytes += name.len() + text.len();
-                scalars.push((name, text));
+                self.budget
+                    .charge(EACH + name.len() + text.len(), self.base)?;
+                scalars.push((name.into_owned(), text));
             }
             if scalars.len() == MOST {
                 break;
             }
+            self.spend(1)?;
         }
-        scalars
+        Ok(scalars)
     }
 
     /// A storage that was saved by itself.
@@ -690,6 +757,7 @@ impl Walker<'_> {
             };
         }
         for flag in ["conj", "neg"] {
+            self.spend(metadata.map_or(0, |metadata| self.length(metadata)))?;
             let set = metadata.and_then(|metadata| tree.get(metadata, flag));
             if set.and_then(|flag| tree.int(flag)) == Some(1) {
                 let reason = format!(
@@ -698,9 +766,14 @@ impl Walker<'_> {
                 return Ok(Rebuilt::Refused(reason));
             }
         }
+        // A rank that is too large is refused by the check below.
         let numbers = |id: Id| -> Option<Vec<i64>> {
-            tree.elements(id)?.iter().map(|&n| tree.int(n)).collect()
+            let ids = tree.elements(id)?;
+            let numbers = ids.iter().take(RANK + 1).map(|&n| tree.int(n));
+            numbers.collect()
         };
+        let room = 4 * size_of::<i64>() * self.length(size).clamp(4, RANK);
+        self.budget.charge(room, at)?;
         let (Some(offset), Some(shape), Some(stride)) =
             (tree.int(offset), numbers(size), numbers(stride))
         else {

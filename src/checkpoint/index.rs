@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::limits::{SAFETENSORS_HEADER, SHARDS, TENSORS};
-use super::safetensors;
+use super::safetensors::{self, Strings};
 use crate::error::{Fault, Read};
 
 /// The index's usual names, in a folder.
@@ -17,7 +17,7 @@ pub(crate) const NAMES: [&str; 2] = [
 
 #[derive(Deserialize)]
 struct Index {
-    weight_map: BTreeMap<String, String>,
+    weight_map: Strings<TENSORS>,
 }
 
 /// Whether a file may be an index: a JSON object that has the key, and not the
@@ -39,12 +39,8 @@ pub(crate) fn read(file: &[u8]) -> Read<BTreeMap<String, Vec<String>>> {
     let index: Index = serde_json::from_slice(file).map_err(|error| {
         Fault::malformed(0, format!("not an index of a sharded checkpoint: {error}"))
     })?;
-    if index.weight_map.len() > TENSORS {
-        let message = format!("an index of more than {TENSORS} tensors");
-        return Err(Fault::too_large(0, message));
-    }
     let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (tensor, shard) in index.weight_map {
+    for (tensor, shard) in index.weight_map.0 {
         if shard.is_empty() || shard.contains(['/', '\\', '\0']) || shard.starts_with('.') {
             let message =
                 format!("the file {shard:?} of tensor {tensor:?} is not one beside the index");

@@ -31,13 +31,14 @@ pub(crate) fn looks_like(file: &[u8]) -> bool {
 pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
     parts.container = "torch.save legacy stream";
     let mut at = 0;
+    let budget = &mut parts.budget;
     let mut next = |what: &str| -> Read<(Pickle, usize)> {
         let base = at;
         if base == file.len() {
             let message = format!("ends in front of {what}: the file was cut off; copy it again");
             return Err(Fault::truncated(base, message));
         }
-        let pickle = pickle::read(&file[base..], base)?;
+        let pickle = pickle::read(&file[base..], base, budget)?;
         at += pickle.length;
         Ok((pickle, base))
     };
@@ -77,6 +78,8 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
             "was saved on a big-endian machine; load and save it on an ordinary one",
         ));
     }
+    let (value, value_base) = next("its value")?;
+    let (keys, keys_base) = next("the list of its storages")?;
     parts
         .hints
         .push(Hint::new("protocol", &VERSION.to_string()));
@@ -85,14 +88,12 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
         "torch 0.1.11 to 1.5, or _use_new_zipfile_serialization=False",
     ));
 
-    let (value, value_base) = next("its value")?;
-    let (keys, keys_base) = next("the list of its storages")?;
     let value_bytes = &file[value_base..value_base + value.length];
     let value_tree = Tree {
         arena: &value.arena,
         pickle: value_bytes,
     };
-    let declared = declared_storages(value_tree, value_base)?;
+    let declared = declared_storages(value_tree, value_base, &mut parts.budget)?;
     let sizes: HashMap<&str, usize> = (0..)
         .zip(&declared)
         .map(|(n, d)| (d.key.as_str(), n))
@@ -135,6 +136,7 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
         let message = format!("{} bytes behind the last storage", cursor.left());
         return Err(Fault::malformed(cursor.offset(), message));
     }
+    let first = parts.storages.len();
     for (storage, place) in declared.into_iter().zip(places) {
         let Some(start) = place else {
             let message = format!(
@@ -152,9 +154,16 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
             crc: None,
         });
     }
-    let found = walk(value_tree, value.root, value_base, &parts.storages, 0)?;
+    let found = walk(
+        value_tree,
+        value.root,
+        value_base,
+        "",
+        (first, &parts.storages[first..]),
+        &mut parts.budget,
+    )?;
     let end = value_base + value_bytes.len();
     parts.keep(value, source, value_base..end);
-    parts.add(found, "");
+    parts.add(found);
     Ok(())
 }

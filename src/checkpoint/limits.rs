@@ -12,13 +12,19 @@ pub const PICKLE_MEMO: usize = 4_000_000;
 pub const PICKLE_STRING: usize = 1 << 20;
 /// The longest pickle, in bytes.
 pub const PICKLE_BYTES: usize = 64 << 20;
-/// The memory that the values of one pickle take, on top of the pickle's own
-/// size, in bytes.
-pub const PICKLE_HEAP: usize = 40 << 20;
+/// The memory that a file's pickles take with all that is made of them, on top
+/// of the file's own size, in bytes.
+pub const PICKLE_HEAP: usize = 56 << 20;
+/// The memory that a value takes as JSON, in bytes.
+pub const JSON_HEAP: usize = 56 << 20;
 /// How deep values are nested.
 pub const DEPTH: usize = 512;
 /// Visits when a pickle's values are walked; shared ones count each time.
-pub const VISITS: usize = 4_000_000;
+pub const VISITS: usize = 2_000_000;
+/// The longest name or path of a tensor or value, in bytes.
+pub const NAME: usize = 1 << 16;
+/// The longest key or device of a storage, in bytes.
+pub const STORAGE_KEY: usize = 256;
 /// The sum of all names and paths, in bytes.
 pub const NAME_BYTES: usize = 16 << 20;
 /// Tensors of one file.

@@ -289,15 +289,10 @@ impl Checkpoint {
             name: name.clone(),
             summary: match kept {
                 Kept::Pickled(pickle, id) => value::summary(self.tree(*pickle), *id),
-                Kept::Json(value) => {
-                    let text = value.to_string();
-                    let cut = text
-                        .char_indices()
-                        .nth(100)
-                        .map_or(text.len(), |(at, _)| at);
-                    let dots = if cut < text.len() { "..." } else { "" };
-                    format!("{}{dots}", &text[..cut])
-                }
+                Kept::Json(value) => match value.as_str() {
+                    Some(text) => value::text_summary(text),
+                    None => value.to_string(),
+                },
             },
         });
         infos.collect()
@@ -332,7 +327,7 @@ impl Checkpoint {
         found.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
         for (_, rest, kept) in found {
             match (kept, rest) {
-                (Kept::Json(value), None) => return Ok(value.clone()),
+                (Kept::Json(value), None) => return Ok(Value::clone(value)),
                 (Kept::Json(_), Some(_)) => {}
                 (Kept::Pickled(pickle, id), rest) => {
                     let tree = self.tree(*pickle);

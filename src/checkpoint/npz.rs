@@ -67,7 +67,9 @@ fn read_array(
     let start = cursor.offset();
     let there = cursor.left();
 
-    let (order, letter) = header.descr.split_at(header.descr.len().min(1));
+    // The first letter may have several bytes: it is whatever the file says.
+    let first = header.descr.chars().next().map_or(0, char::len_utf8);
+    let (order, letter) = header.descr.split_at(first);
     let dtype = DType::from_numpy(letter)
         .filter(|dtype| order == "<" || (matches!(order, "|" | "=") && dtype.size() == 1));
     let Some(dtype) = dtype else {

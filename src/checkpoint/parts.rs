@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::contents::{Found, ModuleInfo, Refusal};
-use super::pickle::{Id, Pickle, Tree};
+use super::pickle::{Budget, Id, Pickle, Tree};
 use super::tensor::{StorageInfo, TensorInfo};
 
 /// A fact about how the file was written.
@@ -31,7 +31,7 @@ impl Hint {
 pub(crate) enum Kept {
     /// In the pickle with this number.
     Pickled(usize, Id),
-    Json(Value),
+    Json(Box<Value>),
 }
 
 /// A pickle and its bytes' place.
@@ -54,45 +54,29 @@ pub(crate) struct Parts {
     pub values: Vec<(String, Kept)>,
     pub globals: Vec<String>,
     pub pickles: Vec<KeptPickle>,
+    /// What memory is left for pickles and what they hold.
+    pub budget: Budget,
+}
+
+/// Puts one list behind another, which is empty as a rule: then no memory is
+/// taken.
+fn put_behind<T>(list: &mut Vec<T>, more: Vec<T>) {
+    match list.is_empty() {
+        true => *list = more,
+        false => list.extend(more),
+    }
 }
 
 impl Parts {
     /// Adds what was found in the pickle that is [kept](Self::keep) last.
-    pub fn add(&mut self, found: Found, prefix: &str) {
+    pub fn add(&mut self, found: Found) {
         let pickle = self.pickles.len() - 1;
-        let named = |name: String| match (prefix, name.as_str()) {
-            ("", _) => name,
-            (_, "") => prefix.to_owned(),
-            _ if name.starts_with('[') => format!("{prefix}{name}"),
-            _ => format!("{prefix}.{name}"),
-        };
-        self.tensors
-            .extend(found.tensors.into_iter().map(|tensor| TensorInfo {
-                name: named(tensor.name),
-                ..tensor
-            }));
-        self.refused
-            .extend(found.refused.into_iter().map(|refusal| Refusal {
-                name: named(refusal.name),
-                ..refusal
-            }));
-        self.modules
-            .extend(found.modules.into_iter().map(|module| ModuleInfo {
-                name: named(module.name),
-                ..module
-            }));
-        // TorchScript has a tuple of constants even where there are none.
-        let values = found.values.into_iter().filter(|(_, id)| {
-            prefix.is_empty()
-                || !self
-                    .tree(pickle, &[])
-                    .elements(*id)
-                    .is_some_and(<[_]>::is_empty)
-        });
-        let values: Vec<_> = values
-            .map(|(name, id)| (named(name), Kept::Pickled(pickle, id)))
-            .collect();
-        self.values.extend(values);
+        put_behind(&mut self.tensors, found.tensors);
+        put_behind(&mut self.refused, found.refused);
+        put_behind(&mut self.modules, found.modules);
+        let values = found.values.into_iter();
+        self.values
+            .extend(values.map(|(name, id)| (name, Kept::Pickled(pickle, id))));
     }
 
     pub fn keep(&mut self, pickle: Pickle, source: usize, range: Range<usize>) {

@@ -4,7 +4,7 @@
 //! Shape letters: `I` input, `H` hidden, `P` output (the projection's size, else
 //! `H`), `G` blocks of rows: 4 for an LSTM, 3 for a GRU, 1 for a plain RNN.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -149,23 +149,25 @@ pub struct Recurrent {
 /// Every recurrent module, in the order of the file.
 pub fn find(checkpoint: &Checkpoint) -> Vec<Recurrent> {
     // Group the tensors by what stands in front of their last name.
-    let mut groups: BTreeMap<&str, Vec<(&str, &TensorInfo)>> = BTreeMap::new();
-    let mut order: Vec<&str> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Vec<(&str, Group)> = Vec::new();
     for tensor in checkpoint.tensors() {
         let (module, last) = split(&tensor.name);
-        let group = groups.entry(module).or_insert_with(|| {
-            order.push(module);
-            Vec::new()
+        let place = *places.entry(module).or_insert_with(|| {
+            groups.push((module, Group::default()));
+            groups.len() - 1
         });
-        group.push((last, tensor));
+        groups[place].1.add(last, tensor);
+    }
+    let mut infos = HashMap::new();
+    for info in checkpoint.modules() {
+        infos.entry(info.name.as_str()).or_insert(info);
     }
     let mut found = Vec::new();
-    for module in order {
-        let group = &groups[module];
+    for (module, group) in &groups {
         let mut named = torch_module(module, group);
         if let Some(named) = &mut named {
-            let info = checkpoint.modules().iter().find(|info| info.name == module);
-            let flag = info.and_then(|info| {
+            let flag = infos.get(module).and_then(|info| {
                 info.attributes
                     .iter()
                     .find(|(name, _)| name == "batch_first")
@@ -188,23 +190,33 @@ fn split(name: &str) -> (&str, &str) {
     }
 }
 
-fn tensor<'a>(group: &[(&str, &'a TensorInfo)], name: &str) -> Option<&'a TensorInfo> {
-    group
-        .iter()
-        .find(|(last, _)| *last == name)
-        .map(|(_, tensor)| *tensor)
+/// The tensors of a module by the last parts of their names.
+#[derive(Default)]
+struct Group<'a> {
+    in_order: Vec<(&'a str, &'a TensorInfo)>,
+    /// The first of each name.
+    by_name: HashMap<&'a str, &'a TensorInfo>,
+}
+
+impl<'a> Group<'a> {
+    fn add(&mut self, last: &'a str, tensor: &'a TensorInfo) {
+        self.in_order.push((last, tensor));
+        self.by_name.entry(last).or_insert(tensor);
+    }
+
+    fn get(&self, name: &str) -> Option<&'a TensorInfo> {
+        self.by_name.get(name).copied()
+    }
 }
 
 /// PyTorch's names: `weight_ih_l0`, or without a layer for a cell.
-fn torch_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent> {
-    let layered =
-        tensor(group, "weight_hh_l0").is_some() || tensor(group, "weight_ih_l0").is_some();
+fn torch_module(module: &str, group: &Group) -> Option<Recurrent> {
+    let layered = group.get("weight_hh_l0").is_some() || group.get("weight_ih_l0").is_some();
     let suffix = |layer: i64, reverse: bool| match layered {
         true => params::name("", layer, reverse),
         false => String::new(),
     };
-    let get =
-        |role: &str, layer, reverse| tensor(group, &format!("{role}{}", suffix(layer, reverse)));
+    let get = |role: &str, layer, reverse| group.get(&format!("{role}{}", suffix(layer, reverse)));
     let w_ih = get("weight_ih", 0, false);
     let w_hh = get("weight_hh", 0, false);
     let (w_ih, w_hh) = match (w_ih, w_hh) {
@@ -280,7 +292,7 @@ fn torch_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent
         }
     }
     for (name, shape) in &expected {
-        let problem = match tensor(group, name) {
+        let problem = match group.get(name) {
             None => Some(format!("has no {name}")),
             Some(there) if there.shape != *shape => Some(format!(
                 "{name} has shape {:?} instead of {shape:?}",
@@ -297,10 +309,11 @@ fn torch_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent
         };
         found.problem = found.problem.or(problem);
     }
-    let stranger = group.iter().find(|(last, _)| {
+    let expected: HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+    let stranger = group.in_order.iter().find(|(last, _)| {
         let mine = ["weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh"];
         let role = mine.iter().find(|role| last.starts_with(**role));
-        role.is_some() && !expected.iter().any(|(name, _)| name == last)
+        role.is_some() && !expected.contains(last)
     });
     if let Some((last, _)) = stranger {
         let problem = format!("has {last}, which such a module has not");
@@ -309,13 +322,8 @@ fn torch_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent
     Some(found)
 }
 
-fn incomplete(
-    module: &str,
-    layered: bool,
-    group: &[(&str, &TensorInfo)],
-    half: &TensorInfo,
-) -> Recurrent {
-    let names: Vec<&str> = group.iter().map(|(last, _)| *last).collect();
+fn incomplete(module: &str, layered: bool, group: &Group, half: &TensorInfo) -> Recurrent {
+    let names: Vec<&str> = group.in_order.iter().map(|(last, _)| *last).collect();
     Recurrent {
         name: module.to_owned(),
         kind: if layered {
@@ -332,6 +340,7 @@ fn incomplete(
         batch_first: None,
         dtype: half.dtype.to_string(),
         tensors: group
+            .in_order
             .iter()
             .map(|(_, tensor)| tensor.name.clone())
             .collect(),
@@ -379,8 +388,8 @@ fn kernel_lstm(
 }
 
 /// Keras's and Haste's names, with or without `:0`.
-fn kernel_modules(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent> {
-    let get = |name: &str| tensor(group, name).or_else(|| tensor(group, &format!("{name}:0")));
+fn kernel_modules(module: &str, group: &Group) -> Option<Recurrent> {
+    let get = |name: &str| group.get(name).or_else(|| group.get(&format!("{name}:0")));
     kernel_lstm(
         module,
         RecurrentKind::Kernel,
@@ -414,8 +423,8 @@ fn unnamed_kernels(tensors: &[TensorInfo]) -> Vec<Recurrent> {
     three.collect()
 }
 
-fn onnx_module(module: &str, group: &[(&str, &TensorInfo)]) -> Option<Recurrent> {
-    let (w, r, b) = (tensor(group, "W")?, tensor(group, "R")?, tensor(group, "B"));
+fn onnx_module(module: &str, group: &Group) -> Option<Recurrent> {
+    let (w, r, b) = (group.get("W")?, group.get("R")?, group.get("B"));
     let (&[directions, rows, input_size], &[same, hh_rows, hidden_size]) =
         (&w.shape[..], &r.shape[..])
     else {

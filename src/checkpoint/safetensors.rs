@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::contents::Refusal;
 use super::dtype::DType;
-use super::limits::{RANK, SAFETENSORS_HEADER, SAFETENSORS_METADATA, TENSORS};
+use super::limits::{NAME, RANK, SAFETENSORS_HEADER, SAFETENSORS_METADATA, TENSORS};
 use super::parts::{Hint, Kept, Parts};
 use super::tensor::{StorageInfo, TensorInfo, contiguous_stride};
 use crate::error::{Error, Result};
@@ -147,32 +147,31 @@ struct Header {
     metadata: BTreeMap<String, String>,
 }
 
-/// Strings to strings, not too many of them.
-struct Metadata(BTreeMap<String, String>);
+/// Strings to strings, at most so many of them.
+pub(crate) struct Strings<const MOST: usize>(pub BTreeMap<String, String>);
 
-impl<'de> Deserialize<'de> for Metadata {
+impl<'de, const MOST: usize> Deserialize<'de> for Strings<MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Strings;
-        impl<'de> Visitor<'de> for Strings {
-            type Value = Metadata;
+        struct Entries<const MOST: usize>;
+        impl<'de, const MOST: usize> Visitor<'de> for Entries<MOST> {
+            type Value = Strings<MOST>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a map from strings to strings")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strings<MOST>, A::Error> {
                 let mut strings = BTreeMap::new();
                 while let Some((key, value)) = map.next_entry()? {
-                    if strings.len() == SAFETENSORS_METADATA {
-                        let message = format!("more than {SAFETENSORS_METADATA} entries");
-                        return Err(A::Error::custom(message));
+                    if strings.len() == MOST {
+                        return Err(A::Error::custom(format!("more than {MOST} entries")));
                     }
                     strings.insert(key, value);
                 }
-                Ok(Metadata(strings))
+                Ok(Strings(strings))
             }
         }
-        deserializer.deserialize_map(Strings)
+        deserializer.deserialize_map(Entries)
     }
 }
 
@@ -190,7 +189,8 @@ impl<'de> Deserialize<'de> for Header {
                 let mut header = Header::default();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        header.metadata = map.next_value::<Metadata>()?.0;
+                        let metadata: Strings<SAFETENSORS_METADATA> = map.next_value()?;
+                        header.metadata = metadata.0;
                     } else if header.entries.len() == TENSORS {
                         return Err(A::Error::custom(format!("more than {TENSORS} tensors")));
                     } else {
@@ -243,6 +243,10 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
     };
     let header: Header = serde_json::from_slice(header)
         .map_err(|error| Fault::malformed(8, format!("not a safetensors file: header: {error}")))?;
+    if let Some((name, _)) = header.entries.iter().find(|(name, _)| name.len() > NAME) {
+        let message = format!("a name of {} bytes (at most {NAME})", name.len());
+        return Err(Fault::too_large(8, message));
+    }
     let mut names: Vec<&str> = header
         .entries
         .iter()
@@ -293,7 +297,9 @@ pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
         });
     }
     for (name, text) in header.metadata {
-        parts.values.push((name, Kept::Json(Value::String(text))));
+        parts
+            .values
+            .push((name, Kept::Json(Box::new(Value::String(text)))));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a file is, by its content: once, and then its one reader has it.
 
+use super::limits::PICKLE_BYTES;
 use super::parts::Parts;
 use super::zip::Archive;
 use super::{archive, index, legacy, npz, safetensors};
@@ -7,6 +8,7 @@ use crate::error::{Fault, FaultKind, Read};
 
 /// Reads a file of any format but an index.
 pub(crate) fn read(file: &[u8], source: usize, parts: &mut Parts) -> Read<()> {
+    parts.budget.grow(file.len().min(PICKLE_BYTES));
     // First, since it starts with a length, which can be any two bytes of the
     // others (0x280 is how a pickle starts); none of them has a `{` behind it.
     if safetensors::looks_like(file) {

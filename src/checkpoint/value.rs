@@ -1,19 +1,23 @@
 //! Values that are no tensors, as text and as JSON.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
-use super::limits::{DEPTH, VISITS};
-use super::pickle::{Id, Node, Tree};
+use super::limits::{DEPTH, JSON_HEAP};
+use super::pickle::{Budget, Id, Node, Tree};
 use crate::error::{Fault, Read};
 
 /// The longest text that a summary shows, in characters.
 const SHOWN: usize = 60;
+/// The longest summary, in bytes, but for a character.
+const SUMMARY: usize = 160;
 
 /// A dict's key as part of a path.
-pub(crate) fn key_text(tree: Tree, id: Id) -> String {
+pub(crate) fn key_text<'a>(tree: Tree<'a>, id: Id) -> Cow<'a, str> {
     match tree.str(id) {
-        Some(text) => text.to_owned(),
-        None => scalar(tree, id).unwrap_or_else(|| summary(tree, id)),
+        Some(text) => text.into(),
+        None => scalar(tree, id).unwrap_or_else(|| summary(tree, id)).into(),
     }
 }
 
@@ -26,10 +30,21 @@ pub(crate) fn scalar(tree: Tree, id: Id) -> Option<String> {
         // As Python has it: the key 2.0 is another than the key 2.
         Node::Float(value) => format!("{value:?}"),
         Node::BigInt(span) => hex(span.of(tree.pickle)),
-        Node::Decimal(span) => String::from_utf8_lossy(span.of(tree.pickle)).into_owned(),
-        Node::Str(_) | Node::Text(_) => shortened(tree.str(id)?),
+        Node::Decimal(span) => beginning(span.of(tree.pickle)),
+        Node::Str(_) | Node::Text(_) => beginning(tree.raw(id)?),
         _ => return None,
     })
+}
+
+/// As [`shortened`], of a text that may be long: no more of it is looked at.
+fn beginning(bytes: &[u8]) -> String {
+    let start = &bytes[..bytes.len().min(4 * (SHOWN + 1))];
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        // The last character may be cut.
+        Err(error) => std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    shortened(text)
 }
 
 fn shortened(text: &str) -> String {
@@ -54,13 +69,38 @@ fn hex(bytes: &[u8]) -> String {
 
 /// A line about a value.
 pub(crate) fn summary(tree: Tree, id: Id) -> String {
+    // Escapes can make a short text long.
+    let text = long_summary(tree, id);
+    let mut places = text.char_indices().map(|(at, _)| at);
+    match places.find(|&at| at > SUMMARY) {
+        Some(end) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// The same of a text.
+pub(crate) fn text_summary(text: &str) -> String {
+    format!("{:?}", beginning(text.as_bytes()))
+}
+
+fn long_summary(tree: Tree, id: Id) -> String {
     let count = |n: usize, what: &str| match n {
         1 => format!("{what} of 1"),
         n => format!("{what} of {n}"),
     };
-    let some = |ids: &mut dyn Iterator<Item = String>| -> String {
-        let shown: Vec<String> = ids.take(4).collect();
-        shown.join(", ")
+    let some = |texts: &mut dyn Iterator<Item = String>| -> String {
+        let mut shown = String::new();
+        for (n, text) in texts.take(4).enumerate() {
+            if n > 0 {
+                shown.push_str(", ");
+            }
+            shown.push_str(&text);
+            // The rest would be cut off.
+            if shown.len() > SUMMARY {
+                break;
+            }
+        }
+        shown
     };
     match tree.node(id) {
         Node::None => "None".to_owned(),
@@ -124,19 +164,21 @@ fn class_name(tree: Tree, id: Id) -> String {
 /// Errors on two keys that are the same as strings, and on what is too large or
 /// refers to itself.
 pub(crate) fn to_json(tree: Tree, id: Id, base: usize) -> Read<Value> {
-    let mut visits = 0;
-    convert(tree, id, base, 0, &mut visits)
+    convert(tree, id, base, 0, &mut Budget::of(JSON_HEAP))
 }
 
-fn convert(tree: Tree, id: Id, base: usize, depth: usize, visits: &mut usize) -> Read<Value> {
-    *visits += 1;
-    if depth > DEPTH || *visits > VISITS {
-        let message = format!(
-            "a value that refers to itself, is nested deeper than {DEPTH} or has more than {VISITS} parts"
-        );
+fn convert(tree: Tree, id: Id, base: usize, depth: usize, budget: &mut Budget) -> Read<Value> {
+    // An entry of an object: its key, its hash and its place in the table, which
+    // may be half empty.
+    const ENTRY: usize = size_of::<String>() + 48;
+    const TABLE: usize = 64; // of an object, at least
+    const TEXT: usize = 16; // an allocation, at least
+    if depth > DEPTH {
+        let message = format!("a value that refers to itself, or is nested deeper than {DEPTH}");
         return Err(Fault::too_large(base, message));
     }
-    let mut inner = |id: Id| convert(tree, id, base, depth + 1, visits);
+    budget.charge(size_of::<Value>(), base)?;
+    let inner = |id: Id, budget: &mut Budget| convert(tree, id, base, depth + 1, budget);
     Ok(match tree.node(id) {
         Node::None => Value::Null,
         Node::Bool(value) => value.into(),
@@ -145,33 +187,53 @@ fn convert(tree: Tree, id: Id, base: usize, depth: usize, visits: &mut usize) ->
         Node::Float(value) if value.is_finite() => value.into(),
         Node::Float(value) => value.to_string().into(),
         Node::BigInt(_) | Node::Decimal(_) => scalar(tree, id).into(),
-        Node::Str(_) | Node::Text(_) => tree.str(id).unwrap_or_default().into(),
-        Node::Bytes(span) => span.of(tree.pickle).into(),
+        Node::Str(_) | Node::Text(_) => {
+            budget.charge(TEXT + tree.raw(id).map_or(0, <[u8]>::len), base)?;
+            tree.str(id).unwrap_or_default().into()
+        }
+        Node::Bytes(span) => {
+            budget.charge(size_of::<Value>() * span.len(), base)?;
+            span.of(tree.pickle).into()
+        }
         Node::List(_) | Node::Tuple(_) | Node::Set(_) => {
             let elements = tree.elements(id).unwrap_or_default();
-            Value::Array(elements.iter().map(|&id| inner(id)).collect::<Read<_>>()?)
+            // Each charges for itself, but room for all is taken at once.
+            let room = size_of::<Value>() * elements.len();
+            budget.charge(room, base)?;
+            let mut array = Vec::with_capacity(elements.len());
+            budget.refund(room);
+            for &id in elements {
+                array.push(inner(id, budget)?);
+            }
+            Value::Array(array)
         }
         Node::Dict(_) => {
-            let mut map = Map::new();
+            let length = tree.entries(id).map_or(0, |entries| entries.len());
+            let room = (ENTRY + size_of::<Value>()) * length;
+            budget.charge(TABLE + room, base)?;
+            let mut map = Map::with_capacity(length);
+            budget.refund(room);
             for (key, value) in tree.entries(id).into_iter().flatten() {
-                let key = match tree.str(key) {
-                    Some(text) => text.to_owned(),
-                    None => key_text(tree, key),
-                };
-                let value = inner(value)?;
-                if let Some(_twice) = map.insert(key.clone(), value) {
+                let length = tree.raw(key).map_or(0, <[u8]>::len);
+                budget.charge(ENTRY + TEXT + length, base)?;
+                let key = key_text(tree, key);
+                let value = inner(value, budget)?;
+                if map.contains_key(&*key) {
                     let message = format!("a dict has the key {:?} twice", shortened(&key));
                     return Err(Fault::malformed(base, message));
                 }
+                map.insert(key.into_owned(), value);
             }
             Value::Object(map)
         }
         Node::Global(_) => class_name(tree, id).into(),
         Node::Object(n) => {
             let object = tree.arena.object(n);
+            // Three entries, and the least that a list of them has room for.
+            budget.charge(4 * (ENTRY + TEXT + size_of::<Value>() + SHOWN), base)?;
             let class = class_name(tree, object.class);
-            let arguments = inner(object.arguments)?;
-            let state = object.state.map(&mut inner).transpose()?;
+            let arguments = inner(object.arguments, budget)?;
+            let state = object.state.map(|id| inner(id, budget)).transpose()?;
             json!({"class": class, "arguments": arguments, "state": state})
         }
         Node::Persistent(_) => "a storage".into(),
@@ -185,7 +247,11 @@ pub(crate) fn descend(tree: Tree, id: Id, path: &str) -> Option<Id> {
     loop {
         let mut next = None;
         for (key, value) in tree.entries(id)? {
-            let Some(rest) = path.strip_prefix(key_text(tree, key).as_str()) else {
+            // Keys that are longer need not be looked at.
+            if tree.raw(key).is_some_and(|key| key.len() > path.len()) {
+                continue;
+            }
+            let Some(rest) = path.strip_prefix(&*key_text(tree, key)) else {
                 continue;
             };
             match rest.strip_prefix('.') {

@@ -97,8 +97,9 @@ impl Archive {
         let mut members = Vec::with_capacity(entries.len());
         let mut by_name = HashMap::with_capacity(entries.len());
         let mut at = 0;
-        for (n, entry) in entries.iter().enumerate() {
-            let next = entries.get(n + 1).map_or(end.directory.start, |e| e.local);
+        let mut entries = entries.into_iter().peekable();
+        while let Some(entry) = entries.next() {
+            let next = entries.peek().map_or(end.directory.start, |e| e.local);
             if entry.local != at {
                 let message = format!(
                     "{:?} starts at byte {}, but the member before it ends at {at}; members must not overlap or leave gaps",
@@ -106,10 +107,23 @@ impl Archive {
                 );
                 return Err(Fault::malformed(entry.local, message));
             }
-            let member = read_local(file, entry, next)?;
-            if by_name.insert(member.name.clone(), n).is_some() {
+            if next == at {
+                let message = format!("two members start at byte {at}; members must not overlap");
+                return Err(Fault::malformed(at, message));
+            }
+            let member = read_local(file, entry, next).map_err(|fault| match fault.kind {
+                FaultKind::Truncated => Fault::malformed(
+                    fault.offset as usize,
+                    format!(
+                        "{}, where the next member or the directory starts: members must not overlap",
+                        fault.message
+                    ),
+                ),
+                _ => fault,
+            })?;
+            if by_name.insert(member.name.clone(), members.len()).is_some() {
                 let message = format!("{:?} is there twice", member.name);
-                return Err(Fault::malformed(entry.local, message));
+                return Err(Fault::malformed(at, message));
             }
             members.push(member);
             at = next;
@@ -140,11 +154,11 @@ impl End {
         let mut cursor = Cursor::new(&file[at..], at);
         if cursor.take(4, "the end record")? != END {
             return Err(match find_end(file) {
-                Some(earlier) => Fault::malformed(
+                Some(earlier) if earlier + END_SIZE <= file.len() => Fault::malformed(
                     earlier + END_SIZE,
                     "zip archive with a comment or other bytes behind its end; save it again from torch",
                 ),
-                None => Fault::truncated(
+                _ => Fault::truncated(
                     file.len(),
                     "zip archive without its end: the file was cut off; copy it again",
                 ),
@@ -357,7 +371,7 @@ fn name(bytes: &[u8], at: usize) -> Read<String> {
 
 /// Reads what stands in front of a member's bytes and, up to `next`, behind
 /// them, and holds it against the directory.
-fn read_local(file: &[u8], entry: &Entry, next: usize) -> Read<Member> {
+fn read_local(file: &[u8], entry: Entry, next: usize) -> Read<Member> {
     let at = entry.local;
     let name = &entry.name;
     let differ = |what: &str| {
@@ -404,14 +418,14 @@ fn read_local(file: &[u8], entry: &Entry, next: usize) -> Read<Member> {
     }
     let data = start..start + entry.packed;
     if described {
-        read_descriptor(&mut cursor, entry).ok_or_else(|| differ("size or checksum"))?;
+        read_descriptor(&mut cursor, &entry).ok_or_else(|| differ("size or checksum"))?;
     }
     match cursor.left() {
         0 => Ok(Member {
-            name: name.clone(),
             data,
             crc: entry.crc,
             stored: entry.method == STORED,
+            name: entry.name,
         }),
         left => Err(Fault::malformed(
             cursor.offset(),

@@ -1,6 +1,8 @@
 //! What several tests need.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod bytes;
+pub mod reading;
 pub mod sandbox;
 
 use std::path::{Path, PathBuf};

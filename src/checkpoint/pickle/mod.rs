@@ -12,7 +12,10 @@ use super::bytes::Cursor;
 use super::limits::{PICKLE_BYTES, PICKLE_MEMO, PICKLE_OPERATIONS, PICKLE_STRING};
 use crate::error::{Fault, Read};
 
-pub(crate) use self::node::{Arena, Id, Node, Span, Tree};
+pub(crate) use self::node::{Arena, Budget, Id, Node, Span, Tree};
+
+/// The longest name of a class, function or module, in bytes.
+const NAME: usize = 1024;
 
 /// A pickle that was read.
 #[derive(Debug)]
@@ -25,12 +28,14 @@ pub(crate) struct Pickle {
 
 /// Reads the pickle at the start of `bytes`, which lie at `base` in the file.
 /// What stands behind it is left alone: see [`Pickle::length`].
-pub(crate) fn read(bytes: &[u8], base: usize) -> Read<Pickle> {
+///
+/// `budget` is what memory it may take; what it takes is counted there.
+pub(crate) fn read(bytes: &[u8], base: usize, budget: &mut Budget) -> Read<Pickle> {
     // Cut, so that no pickle is longer.
     let window = &bytes[..bytes.len().min(PICKLE_BYTES)];
     let mut machine = Machine {
         cursor: Cursor::new(window, base),
-        arena: Arena::new(window.len()),
+        arena: Arena::new(*budget),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Vec::new(),
@@ -42,6 +47,7 @@ pub(crate) fn read(bytes: &[u8], base: usize) -> Read<Pickle> {
         }
         _ => fault,
     })?;
+    *budget = machine.arena.budget();
     Ok(Pickle {
         root,
         length: machine.cursor.position(),
@@ -50,8 +56,8 @@ pub(crate) fn read(bytes: &[u8], base: usize) -> Read<Pickle> {
 }
 
 /// As [`read`], of a pickle that fills `bytes`.
-pub(crate) fn read_whole(bytes: &[u8], base: usize) -> Read<Pickle> {
-    let pickle = read(bytes, base)?;
+pub(crate) fn read_whole(bytes: &[u8], base: usize, budget: &mut Budget) -> Read<Pickle> {
+    let pickle = read(bytes, base, budget)?;
     match bytes.len() - pickle.length {
         0 => Ok(pickle),
         left => Err(Fault::malformed(
@@ -271,6 +277,10 @@ impl<'a> Machine<'a> {
                 let (module, name) = (self.stack[from], self.stack[from + 1]);
                 match (self.arena.node(module), self.arena.node(name)) {
                     (Node::Str(module), Node::Str(name)) => {
+                        if module.len() > NAME || name.len() > NAME {
+                            let message = format!("a name is longer than {NAME} bytes");
+                            return Err(Fault::too_large(self.start, message));
+                        }
                         let id = self.arena.add_global(module, name, self.start)?;
                         self.stack.truncate(from);
                         self.push_id(id)
@@ -381,8 +391,8 @@ impl<'a> Machine<'a> {
 
     fn push_id(&mut self, id: Id) -> Read<()> {
         // The stack shrinks again, but may be at its largest when all is read.
-        self.arena.charge(size_of::<Id>(), self.start)?;
-        self.stack.push(id);
+        self.arena.charge(size_of::<Id>() * 5 / 4, self.start)?;
+        node::push(&mut self.stack, id);
         Ok(())
     }
 
@@ -575,7 +585,7 @@ impl<'a> Machine<'a> {
 
     /// The module or name of a class.
     fn name_line(&mut self) -> Read<Span> {
-        let line = self.cursor.line(1024, "a name")?;
+        let line = self.cursor.line(NAME, "a name")?;
         if std::str::from_utf8(line).is_err() {
             return Err(self.malformed("a name that is not UTF-8"));
         }
@@ -608,6 +618,7 @@ impl<'a> Machine<'a> {
     /// Calls that only build a container of their arguments; they do nothing
     /// that the operations for containers do not.
     fn known_call(&mut self, callable: Id, arguments: Id) -> Read<Option<Id>> {
+        let mut budget = self.arena.budget();
         let tree = Tree {
             arena: &self.arena,
             pickle: self.cursor.window(),
@@ -629,13 +640,21 @@ impl<'a> Machine<'a> {
                 let Some(pairs) = tree.elements(pairs) else {
                     return Ok(None);
                 };
-                let mut entries = Vec::new();
+                // Counted before they are looked at: the same list may be given
+                // to many calls.
+                let room = pairs.len() * size_of::<[Id; 2]>();
+                budget.charge(room, self.start)?;
+                let mut entries = Vec::with_capacity(2 * pairs.len());
                 for &pair in pairs {
                     match tree.elements(pair) {
                         Some(&[key, value]) => entries.extend([key, value]),
-                        _ => return Ok(None),
+                        _ => {
+                            self.arena.set_budget(budget);
+                            return Ok(None);
+                        }
                     }
                 }
+                self.arena.set_budget(budget);
                 let items = self.arena.add_items(&entries, self.start)?;
                 self.arena.add(Node::Dict(items), self.start).map(Some)
             }
@@ -643,7 +662,9 @@ impl<'a> Machine<'a> {
                 let Some(elements) = tree.elements(list) else {
                     return Ok(None);
                 };
+                budget.charge(size_of_val(elements), self.start)?;
                 let elements = elements.to_vec();
+                self.arena.set_budget(budget);
                 let items = self.arena.add_items(&elements, self.start)?;
                 self.arena.add(Node::Set(items), self.start).map(Some)
             }

@@ -25,6 +25,10 @@ impl Span {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.length as usize
+    }
+
     pub fn of<'a>(&self, pickle: &'a [u8]) -> &'a [u8] {
         let start = self.start as usize;
         pickle
@@ -83,6 +87,48 @@ pub(crate) enum Node {
     Persistent(Id),
 }
 
+/// What memory may be taken for the pickles of a file, and for what is made of
+/// them. It is counted before it is taken, at its worst.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    used: usize,
+    limit: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget::of(PICKLE_HEAP)
+    }
+}
+
+impl Budget {
+    pub fn of(limit: usize) -> Budget {
+        Budget { used: 0, limit }
+    }
+
+    /// Allows for more: a long file may take more than a short one.
+    pub fn grow(&mut self, bytes: usize) {
+        self.limit = self.limit.saturating_add(bytes);
+    }
+
+    #[inline]
+    pub fn charge(&mut self, bytes: usize, offset: usize) -> Read<()> {
+        self.used = self.used.saturating_add(bytes);
+        match self.used > self.limit {
+            false => Ok(()),
+            true => Err(Fault::too_large(
+                offset,
+                format!("its values take more than {} bytes of memory", self.limit),
+            )),
+        }
+    }
+
+    /// What was charged is free again.
+    pub fn refund(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+}
+
 /// All values of one pickle.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
@@ -93,13 +139,11 @@ pub(crate) struct Arena {
     globals: Vec<(Span, Span)>,
     /// State that a container was given, such as a state dict's `_metadata`.
     attributes: Vec<(Id, Id)>,
-    /// Bytes that all this takes, at most.
-    heap: usize,
-    budget: usize,
+    budget: Budget,
 }
 
 /// As `Vec::push`, but grows by a quarter: what is counted is what is taken.
-fn push<T>(list: &mut Vec<T>, value: T) {
+pub(crate) fn push<T>(list: &mut Vec<T>, value: T) {
     if list.len() == list.capacity() {
         list.reserve_exact((list.len() / 4).max(4));
     }
@@ -107,23 +151,25 @@ fn push<T>(list: &mut Vec<T>, value: T) {
 }
 
 impl Arena {
-    pub fn new(pickle_length: usize) -> Arena {
+    pub fn new(budget: Budget) -> Arena {
         Arena {
-            budget: PICKLE_HEAP.saturating_add(pickle_length),
+            budget,
             ..Arena::default()
         }
     }
 
+    /// What is left for others.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
     /// Counts memory before it is taken.
     pub fn charge(&mut self, bytes: usize, offset: usize) -> Read<()> {
-        self.heap = self.heap.saturating_add(bytes);
-        match self.heap > self.budget {
-            false => Ok(()),
-            true => Err(Fault::too_large(
-                offset,
-                format!("its values take more than {} bytes of memory", self.budget),
-            )),
-        }
+        self.budget.charge(bytes, offset)
     }
 
     pub fn add(&mut self, node: Node, offset: usize) -> Read<Id> {
@@ -182,7 +228,10 @@ impl Arena {
     }
 
     pub fn add_global(&mut self, module: Span, name: Span, offset: usize) -> Read<Id> {
-        self.charge(size_of::<(Span, Span)>() * 5 / 4, offset)?;
+        // And its name, once more, in the list of all of them.
+        let listed = size_of::<(&str, &str)>() + size_of::<String>() * 2;
+        let text = module.len() + name.len() + 1;
+        self.charge(size_of::<(Span, Span)>() * 5 / 4 + listed + text, offset)?;
         push(&mut self.globals, (module, name));
         self.add(Node::Global(self.globals.len() as u32 - 1), offset)
     }
@@ -267,6 +316,20 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// Whether it is this string. Looks no further than that is long.
+    pub fn is(&self, id: Id, text: &str) -> bool {
+        self.raw(id) == Some(text.as_bytes())
+    }
+
+    /// The bytes of a string, which are looked at no further.
+    pub fn raw(&self, id: Id) -> Option<&'a [u8]> {
+        match self.node(id) {
+            Node::Str(span) => Some(span.of(self.pickle)),
+            Node::Text(n) => Some(self.arena.text(n).as_bytes()),
+            _ => None,
+        }
+    }
+
     pub fn int(&self, id: Id) -> Option<i64> {
         match self.node(id) {
             Node::Int(value) => Some(value),
@@ -299,9 +362,28 @@ impl<'a> Tree<'a> {
     /// What a dict has under this string, the last if there are several.
     pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
         self.entries(dict)?
-            .filter(|&(k, _)| self.str(k) == Some(key))
+            .filter(|&(k, _)| self.is(k, key))
             .last()
             .map(|(_, value)| value)
+    }
+
+    /// The `n`th of the values inside of a value, if there are so many.
+    pub fn child(&self, id: Id, n: usize) -> Option<Id> {
+        match self.node(id) {
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) => {
+                self.arena.list(items).get(n).copied()
+            }
+            Node::Dict(items) => self.arena.list(items).get(2 * n + 1).copied(),
+            Node::Object(object) => {
+                let object = self.arena.object(object);
+                match n {
+                    0 => Some(object.arguments),
+                    1 => object.state,
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
     }
 
     /// Module and name of a class or function.
