@@ -97,7 +97,7 @@ def main(folder):
     save("two.pt", two, model)
     short = {k: v for k, v in state.items() if k != "enc.rnn.weight_hh_l1"}
     save("missing.pt", short, model)
-    wrong = dict(state) | {"enc.rnn.bias_ih_l1": torch.zeros(3)}
+    wrong = dict(state) | {"enc.rnn.bias_ih_l1": torch.zeros(3), "enc.rnn.bias_hh_l2": torch.zeros(16)}
     save("wrong.pt", wrong, model)
     gru = {"rnn." + k: v for k, v in nn.GRU(5, 4).state_dict().items()}
     save("gru.pt", gru, model)

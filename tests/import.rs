@@ -183,7 +183,13 @@ fn what_cannot_be_imported_is_told_and_nothing_is_written() {
             &["missing.pt"],
             &["enc.rnn is not a whole LSTM", "weight_hh_l1"],
         ),
-        (&["wrong.pt"], &["bias_ih_l1 has shape [3] instead of [16]"]),
+        (
+            &["wrong.pt"],
+            &[
+                "bias_ih_l1 has shape [3] instead of [16]",
+                "bias_hh_l2, which such a module has not",
+            ],
+        ),
         (&["gru.pt"], &["has no LSTM", "rnn (GRU)"]),
         (
             &["plain.pt", "--map", "head=nowhere"],

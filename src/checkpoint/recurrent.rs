@@ -291,6 +291,7 @@ fn torch_module(module: &str, group: &Group) -> Option<Recurrent> {
             }
         }
     }
+    let mut problems = Vec::new();
     for (name, shape) in &expected {
         let problem = match group.get(name) {
             None => Some(format!("has no {name}")),
@@ -307,18 +308,17 @@ fn torch_module(module: &str, group: &Group) -> Option<Recurrent> {
                 None
             }
         };
-        found.problem = found.problem.or(problem);
+        problems.extend(problem);
     }
     let expected: HashSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
-    let stranger = group.in_order.iter().find(|(last, _)| {
+    let strangers = group.in_order.iter().filter(|(last, _)| {
         let mine = ["weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh"];
-        let role = mine.iter().find(|role| last.starts_with(**role));
-        role.is_some() && !expected.contains(last)
+        mine.iter().any(|role| last.starts_with(role)) && !expected.contains(last)
     });
-    if let Some((last, _)) = stranger {
-        let problem = format!("has {last}, which such a module has not");
-        found.problem.get_or_insert(problem);
-    }
+    problems.extend(strangers.map(|(last, _)| format!("has {last}, which such a module has not")));
+    // All of them, unless the file is made of nothing else.
+    let shown: Vec<&str> = problems.iter().map(String::as_str).collect();
+    found.problem = (!shown.is_empty()).then(|| some_of(&shown));
     Some(found)
 }
 

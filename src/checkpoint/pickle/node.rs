@@ -118,7 +118,10 @@ impl Budget {
             false => Ok(()),
             true => Err(Fault::too_large(
                 offset,
-                format!("its values take more than {} bytes of memory", self.limit),
+                format!(
+                    "its values take more than {} bytes of memory; save the tensors without them",
+                    self.limit
+                ),
             )),
         }
     }
