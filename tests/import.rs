@@ -220,7 +220,10 @@ fn what_cannot_be_imported_is_told_and_nothing_is_written() {
             &["plain.pt", "--tokenizer", "nothing"],
             &["--tokenizer nothing", "tokenizer.json"],
         ),
-        (&["plain.pt", "--tokenizer", "regex:("], &["matches of ("]),
+        (
+            &["plain.pt", "--tokenizer", "regex:("],
+            &["regex: \"(\" is no regular expression"],
+        ),
         (
             &["plain.pt", "--unk", "<who>"],
             &["--unk <who>", "--unk-id"],

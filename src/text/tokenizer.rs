@@ -157,7 +157,18 @@ impl Tokenizer {
             "decoder": null,
             "model": {"type": "WordLevel", "vocab": vocab, "unk_token": unknown},
         });
-        Self::from_json(&json.to_string(), rule.to_string())
+        Self::from_json(&json.to_string(), rule.to_string()).map_err(|error| match (rule, error) {
+            (Rule::Matches { pattern, .. }, Error::File { message, .. }) => {
+                // Behind it stands what the library says of the pattern.
+                let why = message.split(": ").last().unwrap_or_default();
+                let why = why.split(" at line").next().unwrap_or_default();
+                Error::config(
+                    "regex",
+                    format!("{pattern:?} is no regular expression: {why}"),
+                )
+            }
+            (_, error) => error,
+        })
     }
 
     /// Reads a `tokenizer.json` of any kind: word level, BPE, WordPiece,
