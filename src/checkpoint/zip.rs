@@ -221,9 +221,11 @@ fn find_end(file: &[u8]) -> Option<usize> {
         .map(|at| from + at)
 }
 
-/// Count, size and start of the directory as the 64-bit record says, and where
-/// that record starts; `None` if there is none.
-fn read_end_64(file: &[u8], end: usize) -> Read<Option<((u64, u64, u64), usize)>> {
+/// Count, size and start of the directory.
+type Directory = (u64, u64, u64);
+
+/// What the 64-bit record says, and where it starts; `None` if there is none.
+fn read_end_64(file: &[u8], end: usize) -> Read<Option<(Directory, usize)>> {
     let Some(at) = end.checked_sub(LOCATOR_64_SIZE) else {
         return Ok(None);
     };
