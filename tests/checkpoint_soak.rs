@@ -909,6 +909,43 @@ fn recurrent_modules_by_the_thousand() {
 }
 
 #[test]
+fn large_files_that_mean_well_are_read() {
+    let _alone = alone();
+    // A vocabulary both ways, as torchtext keeps it: the words of GloVe.
+    const WORDS: u32 = 400_000;
+    let mut list = b"](".to_vec();
+    let mut map = b"}(".to_vec();
+    for n in 0..WORDS {
+        list.extend(text(&format!("w{n}")));
+        list.extend([b"r", &n.to_le_bytes()[..]].concat());
+        map.extend([b"j", &n.to_le_bytes()[..], b"J", &n.to_le_bytes()].concat());
+    }
+    list.push(b'e');
+    map.push(b'u');
+    let vocabulary = dict(&[("itos", &list), ("stoi", &map)]);
+    let checkpoint = extreme("vocabulary", pickled(&vocabulary)).unwrap();
+    let words = checkpoint.json("stoi").unwrap();
+    assert_eq!(words["w399999"], 399_999);
+    assert_eq!(checkpoint.json("itos").unwrap()[7], "w7");
+
+    // A state dict larger than they come.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.pt");
+    let script = "
+import sys, torch
+weights = {f'model.layers.{n}.attention.weight': torch.zeros(2, 2) for n in range(30_000)}
+torch.save(weights, sys.argv[1])
+torch.save(weights, sys.argv[1] + '.old', _use_new_zipfile_serialization=False)
+";
+    common::run(common::python().args(["-c", script]).arg(&path));
+    for path in [path.clone(), path.with_extension("pt.old")] {
+        let file = std::fs::read(&path).unwrap();
+        let checkpoint = extreme("state dict", file).unwrap();
+        assert_eq!(checkpoint.tensors().len(), 30_000);
+    }
+}
+
+#[test]
 fn headers_and_directories_without_end() {
     let _alone = alone();
     let shape = format!("[{}1]", "1,".repeat(4_000_000));

@@ -52,7 +52,7 @@ pub(crate) fn declared_storages(
 ) -> Read<Vec<Declared>> {
     // A storage with its places in this list, in that of the file and in the
     // maps from keys to them; lists and maps may be half empty.
-    const EACH: usize = 512;
+    const EACH: usize = 384;
     let mut all: Vec<Declared> = Vec::new();
     let mut by_key = HashMap::new();
     for n in 0..tree.arena.len() as u32 {
@@ -64,7 +64,8 @@ pub(crate) fn declared_storages(
         };
         match by_key.get(&declared.key) {
             None => {
-                budget.charge(EACH + 4 * declared.key.len(), base)?;
+                let texts = 2 * declared.key.len() + declared.device.len();
+                budget.charge(EACH + texts, base)?;
                 by_key.insert(declared.key.clone(), all.len());
                 all.push(declared);
             }
@@ -329,7 +330,7 @@ impl<'a> Walker<'a> {
     fn name(&mut self) -> Read<String> {
         // A tensor with its places in lists and maps, or a value and its
         // summary. Names are copied: into the map and into recurrent modules.
-        const EACH: usize = 448;
+        const EACH: usize = 480;
         self.budget.charge(EACH + 3 * self.path.len(), self.base)?;
         self.name_bytes += self.path.len();
         let found = &self.found;
@@ -772,7 +773,9 @@ impl<'a> Walker<'a> {
             let numbers = ids.iter().take(RANK + 1).map(|&n| tree.int(n));
             numbers.collect()
         };
-        let room = 4 * size_of::<i64>() * self.length(size).clamp(4, RANK);
+        // Both lists, as they grow.
+        let rank = self.length(size).clamp(4, RANK).next_power_of_two();
+        let room = 2 * size_of::<i64>() * rank;
         self.budget.charge(room, at)?;
         let (Some(offset), Some(shape), Some(stride)) =
             (tree.int(offset), numbers(size), numbers(stride))

@@ -16,7 +16,7 @@ pub const PICKLE_BYTES: usize = 64 << 20;
 /// of the file's own size, in bytes.
 pub const PICKLE_HEAP: usize = 56 << 20;
 /// The memory that a value takes as JSON, in bytes.
-pub const JSON_HEAP: usize = 56 << 20;
+pub const JSON_HEAP: usize = 60 << 20;
 /// How deep values are nested.
 pub const DEPTH: usize = 512;
 /// Visits when a pickle's values are walked; shared ones count each time.

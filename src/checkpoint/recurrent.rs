@@ -150,21 +150,22 @@ pub struct Recurrent {
 pub fn find(checkpoint: &Checkpoint) -> Vec<Recurrent> {
     // Group the tensors by what stands in front of their last name.
     let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut groups: Vec<(&str, Group)> = Vec::new();
+    let mut groups: Vec<(&str, Vec<(&str, &TensorInfo)>)> = Vec::new();
     for tensor in checkpoint.tensors() {
         let (module, last) = split(&tensor.name);
         let place = *places.entry(module).or_insert_with(|| {
-            groups.push((module, Group::default()));
+            groups.push((module, Vec::new()));
             groups.len() - 1
         });
-        groups[place].1.add(last, tensor);
+        groups[place].1.push((last, tensor));
     }
     let mut infos = HashMap::new();
     for info in checkpoint.modules() {
         infos.entry(info.name.as_str()).or_insert(info);
     }
     let mut found = Vec::new();
-    for (module, group) in &groups {
+    for (module, tensors) in groups {
+        let group = &Group::new(tensors);
         let mut named = torch_module(module, group);
         if let Some(named) = &mut named {
             let flag = infos.get(module).and_then(|info| {
@@ -191,7 +192,6 @@ fn split(name: &str) -> (&str, &str) {
 }
 
 /// The tensors of a module by the last parts of their names.
-#[derive(Default)]
 struct Group<'a> {
     in_order: Vec<(&'a str, &'a TensorInfo)>,
     /// The first of each name.
@@ -199,9 +199,10 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn add(&mut self, last: &'a str, tensor: &'a TensorInfo) {
-        self.in_order.push((last, tensor));
-        self.by_name.entry(last).or_insert(tensor);
+    fn new(in_order: Vec<(&'a str, &'a TensorInfo)>) -> Self {
+        // From behind, so that the first of a name stays.
+        let by_name = in_order.iter().rev().copied().collect();
+        Group { in_order, by_name }
     }
 
     fn get(&self, name: &str) -> Option<&'a TensorInfo> {

@@ -170,9 +170,9 @@ pub(crate) fn to_json(tree: Tree, id: Id, base: usize) -> Read<Value> {
 fn convert(tree: Tree, id: Id, base: usize, depth: usize, budget: &mut Budget) -> Read<Value> {
     // An entry of an object: its key, its hash and its place in the table, which
     // may be half empty.
-    const ENTRY: usize = size_of::<String>() + 48;
+    const ENTRY: usize = size_of::<String>() + 32;
     const TABLE: usize = 64; // of an object, at least
-    const TEXT: usize = 16; // an allocation, at least
+    const TEXT: usize = 8; // an allocation, rounded up
     if depth > DEPTH {
         let message = format!("a value that refers to itself, or is nested deeper than {DEPTH}");
         return Err(Fault::too_large(base, message));

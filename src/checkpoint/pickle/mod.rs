@@ -48,6 +48,7 @@ pub(crate) fn read(bytes: &[u8], base: usize, budget: &mut Budget) -> Read<Pickl
         _ => fault,
     })?;
     *budget = machine.arena.budget();
+    budget.refund(machine.room());
     Ok(Pickle {
         root,
         length: machine.cursor.position(),
@@ -78,6 +79,13 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
+    /// What stack, marks and memo take, which end with the pickle.
+    fn room(&self) -> usize {
+        let stack = self.stack.capacity() * size_of::<Id>();
+        let marks = self.marks.capacity() * size_of::<u32>();
+        stack + marks + size_of_val(&self.memo[..])
+    }
+
     fn run(&mut self) -> Read<Id> {
         for _ in 0..PICKLE_OPERATIONS {
             self.start = self.cursor.offset();
@@ -218,9 +226,8 @@ impl<'a> Machine<'a> {
 
             // The stack and the memo
             b'(' => {
-                self.arena.charge(size_of::<u32>() * 2, self.start)?;
-                self.marks.push(self.stack.len() as u32);
-                Ok(())
+                let mark = self.stack.len() as u32;
+                self.arena.stack(&mut self.marks, mark, self.start)
             }
             b'0' => match self.marks.last() {
                 // Python pops the mark where it is on top.
@@ -390,10 +397,7 @@ impl<'a> Machine<'a> {
     }
 
     fn push_id(&mut self, id: Id) -> Read<()> {
-        // The stack shrinks again, but may be at its largest when all is read.
-        self.arena.charge(size_of::<Id>() * 5 / 4, self.start)?;
-        node::push(&mut self.stack, id);
-        Ok(())
+        self.arena.stack(&mut self.stack, id, self.start)
     }
 
     /// The lowest place on the stack that may be taken: that of the last mark.

@@ -146,11 +146,16 @@ pub(crate) struct Arena {
 }
 
 /// As `Vec::push`, but grows by a quarter: what is counted is what is taken.
-pub(crate) fn push<T>(list: &mut Vec<T>, value: T) {
+fn push<T>(list: &mut Vec<T>, value: T) {
     if list.len() == list.capacity() {
-        list.reserve_exact((list.len() / 4).max(4));
+        list.reserve_exact(growth(list));
     }
     list.push(value);
+}
+
+/// By how much [`push`] makes a full list longer.
+fn growth<T>(list: &[T]) -> usize {
+    (list.len() / 4).max(4)
 }
 
 impl Arena {
@@ -175,6 +180,17 @@ impl Arena {
         self.budget.charge(bytes, offset)
     }
 
+    /// Puts a value onto a list that shrinks again: only what it takes at its
+    /// longest is counted.
+    #[inline]
+    pub fn stack<T>(&mut self, list: &mut Vec<T>, value: T, offset: usize) -> Read<()> {
+        if list.len() == list.capacity() {
+            self.charge(growth(list) * size_of::<T>(), offset)?;
+        }
+        push(list, value);
+        Ok(())
+    }
+
     pub fn add(&mut self, node: Node, offset: usize) -> Read<Id> {
         self.charge(size_of::<Node>() * 5 / 4, offset)?;
         if self.nodes.len() >= PICKLE_NODES {
@@ -197,8 +213,8 @@ impl Arena {
         }
         self.charge(size_of_val(more) * 5 / 4, offset)?;
         if *items == Items::NONE {
-            // A list, its allocation and the allocator's share.
-            self.charge(size_of::<Vec<Id>>() * 5 / 4 + 32, offset)?;
+            // A list, and the allocator's share of its elements.
+            self.charge(size_of::<Vec<Id>>() * 5 / 4 + 16, offset)?;
             push(&mut self.items, Vec::new());
             *items = Items(self.items.len() as u32 - 1);
         }
