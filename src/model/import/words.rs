@@ -113,14 +113,18 @@ impl Words {
             words.highest().is_some_and(|id| i64::from(id) < rows)
                 && words.0.len() as i64 * 2 > rows
         };
-        let mut found: Vec<(String, Words)> = checkpoint
-            .values()
-            .into_iter()
-            .filter_map(|value| {
-                let words = Self::from_json(&checkpoint.json(&value.name).ok()?).ok()?;
-                fits(&words).then_some((value.name, words))
-            })
-            .collect();
+        let mut found: Vec<(String, Words)> = Vec::new();
+        let mut unread = String::new();
+        for value in checkpoint.values() {
+            match checkpoint.json(&value.name) {
+                Ok(json) => {
+                    let words = Self::from_json(&json).ok().filter(fits);
+                    found.extend(words.map(|words| (value.name, words)));
+                }
+                // It may have been the one.
+                Err(error) => unread = format!(" (value {:?} cannot be read: {error})", value.name),
+            }
+        }
         // The same words as itos and stoi are no choice.
         found.dedup_by(|a, b| a.1 == b.1);
         match found.len() {
@@ -128,7 +132,7 @@ impl Words {
             0 => Err(Error::config(
                 "--vocab",
                 format!(
-                    "{} holds no vocabulary for an embedding of {rows} rows; give a JSON or text file, or a tokenizer.json with --tokenizer",
+                    "{} holds no vocabulary for an embedding of {rows} rows{unread}; give a JSON or text file, or a tokenizer.json with --tokenizer",
                     checkpoint.path().display()
                 ),
             )),
