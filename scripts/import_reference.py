@@ -110,17 +110,18 @@ def main(folder):
     keras = Classifier(directions=1).eval()
     keras.enc.rnn = nn.LSTM(5, 4, batch_first=True).eval()
     rnn = keras.enc.rnn
-    with torch.no_grad():
-        arrays = {
-            "emb/embeddings_weight": keras.enc.emb.weight,
-            "lstm/kernel": rnn.weight_ih_l0.T,
-            "lstm/recurrent_kernel": rnn.weight_hh_l0.T,
-            "lstm/bias": rnn.bias_ih_l0 + rnn.bias_hh_l0,
-            "dense/weight": keras.out["fc"].weight,
-        }
-        keras.out["fc"].bias.zero_()
-        np.savez(folder / "keras.npz", **{k: v.detach().numpy() for k, v in arrays.items()})
-    answers["keras.npz"] = probabilities(keras)
+    arrays = {
+        "embedding/embeddings": keras.enc.emb.weight,
+        "lstm/lstm_cell/kernel:0": rnn.weight_ih_l0.T,
+        "lstm/lstm_cell/recurrent_kernel:0": rnn.weight_hh_l0.T,
+        "lstm/lstm_cell/bias:0": rnn.bias_ih_l0 + rnn.bias_hh_l0,
+        "dense/kernel:0": keras.out["fc"].weight.T,
+        "dense/bias:0": keras.out["fc"].bias,
+    }
+    arrays = {name: tensor.detach().numpy() for name, tensor in arrays.items()}
+    np.savez(folder / "keras.npz", **arrays)
+    np.savez(folder / "unnamed.npz", *arrays.values())
+    answers["keras.npz"] = answers["unnamed.npz"] = probabilities(keras)
 
     (folder / "words.json").write_text(json.dumps(stoi))
     (folder / "words.txt").write_text("\n".join(WORDS))

@@ -93,6 +93,7 @@ fn every_way_to_save_a_classifier_is_imported_and_computes_what_torch_does() {
             "keras.npz",
             &["--vocab", "words.json", "--gate-order", "keras"],
         ),
+        ("unnamed.npz", &words),
         ("double.pt", &["--vocab", "words.json", "--dtype", "f32"]),
     ] {
         let import = [

@@ -125,7 +125,10 @@ pub fn model(
         .collect();
     let mut add = |name: &str, tensor: Tensor| tensors.insert(name.to_owned(), tensor);
     add(super::EMBEDDING, checkpoint.tensor(&roles.embedding)?);
-    let weight = checkpoint.tensor(&roles.head.weight)?;
+    let weight = match roles.head.transposed {
+        true => checkpoint.tensor(&roles.head.weight)?.tr().contiguous(),
+        false => checkpoint.tensor(&roles.head.weight)?,
+    };
     let bias = match &roles.head.bias {
         Some(bias) => checkpoint.tensor(bias)?,
         // A linear layer without a bias is one whose bias is zero.

@@ -25,8 +25,10 @@ pub struct Layer {
     pub weight: String,
     /// The name of its bias, if it has one.
     pub bias: Option<String>,
-    /// The shape of the weight: out, in.
+    /// Its sizes: out, in.
     pub shape: [i64; 2],
+    /// Whether the weight is kept as in, out: Keras's `kernel`.
+    pub transposed: bool,
 }
 
 /// What was chosen.
@@ -62,7 +64,7 @@ pub fn head_candidates(checkpoint: &Checkpoint, lstm: &Recurrent) -> Vec<Layer> 
     let config = lstm.config();
     let width = config.directions() * config.output_size();
     let mut found: Vec<&TensorInfo> = matrices(checkpoint)
-        .filter(|tensor| [width, 3 * width].contains(&tensor.shape[1]))
+        .filter(|tensor| [width, 3 * width].contains(&tensor.shape[side(&tensor.name)]))
         .filter(|tensor| !tells_embedding(&tensor.name))
         .collect();
     found.sort_by_key(|tensor| !tells_head(&tensor.name));
@@ -82,9 +84,15 @@ fn matrices(checkpoint: &Checkpoint) -> impl Iterator<Item = &TensorInfo> {
     checkpoint.tensors().iter().filter(move |tensor| {
         tensor.shape.len() == 2
             && tensor.dtype.is_floating()
-            && last(&tensor.name).contains("weight")
+            && (last(&tensor.name).contains("weight") || of_keras(&tensor.name))
             && !recurrent.contains(&tensor.name)
     })
+}
+
+/// Keras's names, and those that `numpy.savez(F, *model.get_weights())` gives.
+fn of_keras(name: &str) -> bool {
+    let last = last(name).trim_end_matches(":0");
+    matches!(last, "kernel" | "embeddings") || last.starts_with("arr_")
 }
 
 fn last(name: &str) -> &str {
@@ -104,20 +112,36 @@ fn tells_head(name: &str) -> bool {
     .any(|word| name.contains(word))
 }
 
+/// The side of a linear layer's weight that is as long as what it reads.
+fn side(weight: &str) -> usize {
+    if of_keras(weight) { 0 } else { 1 }
+}
+
 fn layer(checkpoint: &Checkpoint, weight: &TensorInfo) -> Layer {
-    let bias = weight
-        .name
-        .strip_suffix("weight")
-        .map(|module| format!("{module}bias"));
+    let reads = side(&weight.name);
+    let shape = [weight.shape[1 - reads], weight.shape[reads]];
+    let name = weight.name.as_str();
+    let bias = match name
+        .strip_prefix("arr_")
+        .and_then(|n| n.parse::<u64>().ok())
+    {
+        Some(n) => Some(format!("arr_{}", n.saturating_add(1))),
+        None => ["weight", "kernel", "kernel:0"].iter().find_map(|role| {
+            let bias = role.replace("weight", "bias").replace("kernel", "bias");
+            name.strip_suffix(role)
+                .map(|module| format!("{module}{bias}"))
+        }),
+    };
     let fits = |bias: &String| {
         checkpoint
             .find(bias)
-            .is_ok_and(|bias| bias.shape == [weight.shape[0]])
+            .is_ok_and(|bias| bias.shape == [shape[0]])
     };
     Layer {
         weight: weight.name.clone(),
         bias: bias.filter(fits),
-        shape: [weight.shape[0], weight.shape[1]],
+        shape,
+        transposed: reads == 0,
     }
 }
 
