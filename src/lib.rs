@@ -47,6 +47,7 @@
 //! | [`model`] | embedding, LSTM, pooling, head; the model directory |
 //! | [`metrics`] | accuracy, F1, intervals |
 //! | [`train`] | the loop, its optimizers, the run folder |
+//! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |
 
@@ -54,6 +55,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod error;
 pub mod files;

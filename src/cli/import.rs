@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tch::Kind;
 
-use super::{say, say_json, warn};
+use super::{DtypeArg, say, say_json, warn};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::recurrent::GateOrder;
 use crate::error::Error;
@@ -110,18 +110,6 @@ enum HeadArg {
     Sigmoid,
     /// A logit for each class
     Softmax,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DtypeArg {
-    /// 32 bits
-    F32,
-    /// 64 bits
-    F64,
-    /// 16 bits, 8 of them exponent
-    Bf16,
-    /// 16 bits, 5 of them exponent
-    F16,
 }
 
 /// What was decided for a setting, and by whom.
@@ -335,12 +323,7 @@ impl Import {
             None => format!("0 to {}", classes - 1),
         };
         choose("labels", shown, why);
-        let kind = self.dtype.map(|dtype| match dtype {
-            DtypeArg::F32 => Kind::Float,
-            DtypeArg::F64 => Kind::Double,
-            DtypeArg::Bf16 => Kind::BFloat16,
-            DtypeArg::F16 => Kind::Half,
-        });
+        let kind = self.dtype.map(Kind::from);
         let from = &roles.lstm.dtype;
         match self.dtype {
             None => choose("dtype", from.clone(), "kept"),

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a check did not hold, 2 usage or bad input. Results go
 //! to standard output, progress and messages to standard error.
 
+mod compare;
 mod doctor;
 mod eval;
 mod export;
@@ -15,6 +16,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tch::Kind;
 
 use crate::lstm::Engine;
 use crate::model::Model;
@@ -62,6 +64,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Make a model of a checkpoint of PyTorch
     Import(import::Import),
+    /// Prove that a checkpoint computes what torch computes, or say where not
+    Compare(Box<compare::Compare>),
 }
 
 impl Cli {
@@ -79,6 +83,7 @@ impl Cli {
             Command::Predict(command) => command.run(&progress),
             Command::Inspect(command) => command.run(),
             Command::Import(command) => command.run(),
+            Command::Compare(command) => return command.run(&progress),
         }
         .map(|()| 0)
     }
@@ -106,6 +111,30 @@ impl From<EngineArg> for Engine {
         match engine {
             EngineArg::Plain => Engine::Plain,
             EngineArg::Fused => Engine::Fused,
+        }
+    }
+}
+
+/// A dtype of parameters.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DtypeArg {
+    /// 32 bits
+    F32,
+    /// 64 bits
+    F64,
+    /// 16 bits, 8 of them exponent
+    Bf16,
+    /// 16 bits, 5 of them exponent
+    F16,
+}
+
+impl From<DtypeArg> for Kind {
+    fn from(dtype: DtypeArg) -> Kind {
+        match dtype {
+            DtypeArg::F32 => Kind::Float,
+            DtypeArg::F64 => Kind::Double,
+            DtypeArg::Bf16 => Kind::BFloat16,
+            DtypeArg::F16 => Kind::Half,
         }
     }
 }

@@ -23,7 +23,7 @@ pub use self::pooling::Pooling;
 pub use self::predict::{Prediction, Predictor};
 use crate::error::{Error, Result};
 use crate::lstm::params::{normal, uniform};
-use crate::lstm::{Call, Engine, Init, Lstm, Mode};
+use crate::lstm::{Call, Engine, Init, Lstm, Mode, Output};
 use crate::random::Stream;
 use crate::text::{PAD, Tokenizer};
 
@@ -32,6 +32,17 @@ const EMBEDDING: &str = "embedding.weight";
 const HEAD_WEIGHT: &str = "head.weight";
 const HEAD_BIAS: &str = "head.bias";
 const LSTM_PREFIX: &str = "lstm.";
+
+/// What a classifier computes on the way to its logits.
+#[derive(Debug)]
+pub struct Reading {
+    /// The LSTM's outputs and final states.
+    pub lstm: Output,
+    /// One vector for each text `[B, parts * D*P]`.
+    pub pooled: Tensor,
+    /// `[B, 1]` or `[B, C]`.
+    pub logits: Tensor,
+}
 
 /// A classifier with its tokenizer: everything that a model directory holds.
 #[derive(Debug)]
@@ -239,41 +250,69 @@ impl Model {
 
     /// Moves the parameters to a device; they stay what an optimizer can train.
     pub fn to_device(&mut self, device: Device) {
-        let moved = |tensor: &Tensor| {
+        self.map(|tensor| tensor.to_device(device));
+    }
+
+    /// Casts the parameters, all of them f32, f64, f16 or bf16.
+    pub fn to_kind(&mut self, kind: Kind) {
+        self.map(|tensor| tensor.to_kind(kind));
+    }
+
+    /// Replaces each parameter; what an optimizer could train, it still can.
+    fn map(&mut self, change: impl Fn(&Tensor) -> Tensor) {
+        let change = |tensor: &Tensor| {
             let trainable = tensor.requires_grad();
-            tensor
-                .detach()
-                .to_device(device)
-                .set_requires_grad(trainable)
+            change(&tensor.detach()).set_requires_grad(trainable)
         };
-        self.embedding = moved(&self.embedding);
-        self.lstm.map(moved);
-        self.head_weight = moved(&self.head_weight);
-        self.head_bias = moved(&self.head_bias);
+        self.embedding = change(&self.embedding);
+        self.lstm.map(change);
+        self.head_weight = change(&self.head_weight);
+        self.head_bias = change(&self.head_bias);
     }
 
     /// Logits `[B, 1]` or `[B, C]`.
     pub fn forward(&self, batch: &Batch, engine: Engine, mode: Mode) -> Result<Tensor> {
+        let embedded = self.embed(batch);
+        Ok(self.read(&embedded, &batch.lengths, engine, mode)?.logits)
+    }
+
+    /// The vectors of a batch's tokens `[B, T, E]`; behind the ends of texts, of
+    /// whatever stands there.
+    pub fn embed(&self, batch: &Batch) -> Tensor {
         // No padding_idx: padding has no gradient, since the LSTM never reads it.
-        let embedded = Tensor::embedding(&self.embedding, &batch.ids, -1, false, false);
+        Tensor::embedding(&self.embedding, &batch.ids, -1, false, false)
+    }
+
+    /// From vectors `[B, T, E]` to logits.
+    pub fn read(
+        &self,
+        embedded: &Tensor,
+        lengths: &[i64],
+        engine: Engine,
+        mode: Mode,
+    ) -> Result<Reading> {
         let call = Call {
-            lengths: Some(&batch.lengths),
+            lengths: Some(lengths),
             engine,
             mode,
             ..Call::default()
         };
-        let read = self.lstm.forward(&embedded, &call)?;
+        let lstm = self.lstm.forward(embedded, &call)?;
         let pooled = self
             .config
             .pooling
-            .apply(&read, &batch.lengths, self.lstm.config());
-        let pooled = mode.dropout("head", self.config.head_dropout, &pooled);
-        Ok(pooled.linear(&self.head_weight, Some(&self.head_bias)))
+            .apply(&lstm, lengths, self.lstm.config());
+        let dropped = mode.dropout("head", self.config.head_dropout, &pooled);
+        Ok(Reading {
+            logits: dropped.linear(&self.head_weight, Some(&self.head_bias)),
+            lstm,
+            pooled,
+        })
     }
 
     /// The mean loss of a batch with classes `truth` `[B]` i64: cross-entropy,
     /// binary for a sigmoid head.
-    pub(crate) fn loss(&self, logits: &Tensor, truth: &Tensor) -> Tensor {
+    pub fn loss(&self, logits: &Tensor, truth: &Tensor) -> Tensor {
         match self.config.head {
             HeadKind::Sigmoid => {
                 let truth = truth.to_kind(logits.kind()).unsqueeze(-1);

@@ -1,0 +1,406 @@
+//! Ours against reference torch: the same weights and inputs on both sides, how
+//! far every stage of the way lies apart, and where the first one leaves its
+//! tolerance.
+//!
+//! The other side is a [`Reference`]: a file that `scripts/reference.py` wrote
+//! with torch in Python, here ([`python`]) or on another machine, or the bare
+//! tensors of somebody's own script.
+
+pub mod digest;
+mod measure;
+pub mod python;
+mod reference;
+mod stages;
+mod subject;
+mod tolerance;
+
+use serde::Serialize;
+use tch::{Device, Kind};
+
+pub use self::measure::Difference;
+use self::measure::{Bound, measure};
+pub use self::reference::{Origin, Reference, Steps, Weight};
+use self::stages::{Stage, Task};
+pub use self::subject::Subject;
+pub use self::tolerance::{Quantity, Tolerance};
+use self::tolerance::{SMALL_GRADIENT, is_cuda};
+use crate::checkpoint::safetensors::Tensors;
+use crate::error::{Error, Result};
+use crate::lstm::Engine;
+
+/// How to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Who computes on our side.
+    pub engine: Engine,
+    /// Where.
+    pub device: Device,
+    /// In which dtype; `None`: that of the reference.
+    pub kind: Option<Kind>,
+    /// Of values, instead of what [`Tolerance::of`] gives.
+    pub tolerance: Option<f64>,
+    /// Of gradients, the same.
+    pub gradient_tolerance: Option<f64>,
+    /// Of losses and parameters after optimizer steps, the same.
+    pub step_tolerance: Option<f64>,
+    /// Compare although the reference ran other weights.
+    pub other_weights: bool,
+}
+
+/// One stage on both sides.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageResult {
+    /// Its name in the reference.
+    pub name: String,
+    /// How it is judged.
+    pub quantity: Quantity,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// What it was judged by.
+    pub tolerance: f64,
+    /// How far it lies apart.
+    #[serde(flatten)]
+    pub difference: Difference,
+    /// The place of the largest share of the tolerance, in words.
+    pub at: String,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "verdict")]
+pub enum Verdict {
+    /// Every number is the same, to the bit.
+    Identical,
+    /// Every number is within its tolerance.
+    Within {
+        /// The largest share of a tolerance that was used.
+        share: f64,
+        /// The stage that used it.
+        stage: String,
+    },
+    /// Some number is not.
+    Outside {
+        /// The first stage that leaves its tolerance, in the order of
+        /// computation.
+        stage: String,
+        /// The first place in it: layer, step, gate.
+        first: String,
+        /// How many stages are outside.
+        stages: usize,
+    },
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// In the order of computation.
+    pub stages: Vec<StageResult>,
+    /// What the reference has and our engine does not show.
+    pub not_shown: Vec<String>,
+    /// In one line.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The tolerances.
+    pub tolerance: Tolerance,
+    /// Our dtype: `f32`.
+    pub dtype: &'static str,
+    /// Where ours ran.
+    pub device: String,
+    /// What of the weights differs, where that was allowed.
+    pub other_weights: Vec<String>,
+}
+
+/// Holds the subject, as it was loaded from its file, against the reference.
+///
+/// Errors if the reference is of another architecture or other weights, lacks a
+/// tensor, or has one of another shape.
+pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> Result<Comparison> {
+    check_architecture(&subject, reference)?;
+    let other_weights = reference.other_weights(&subject.parameters());
+    if !other_weights.is_empty() && !settings.other_weights {
+        let some: Vec<&str> = other_weights.iter().map(String::as_str).collect();
+        return Err(Error::file(
+            &reference.path,
+            format!(
+                "is a reference for other weights: {}; make it again from this checkpoint, or pass --other-weights to see how far they are apart",
+                crate::checkpoint::some_of(&some)
+            ),
+        ));
+    }
+    let theirs = reference.kind();
+    let kind = settings.kind.unwrap_or(theirs);
+    let subject = subject.cast(kind, settings.device)?;
+    let there = reference
+        .origin
+        .as_ref()
+        .is_some_and(|origin| origin.device.starts_with("cuda"));
+    let cuda = is_cuda(settings.device) || there;
+    let default = Tolerance::of([kind, theirs], cuda);
+    let tolerance = Tolerance {
+        value: settings.tolerance.unwrap_or(default.value),
+        gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
+        step: settings.step_tolerance.unwrap_or(default.step),
+    };
+    let known = stages::stages(&subject);
+    expect_known(reference, &known)?;
+
+    let task = Task::new(reference, &subject)?;
+    let has = |start: &str| {
+        reference
+            .expected
+            .keys()
+            .any(|name| name.starts_with(start))
+    };
+    let mut ours = task.run(&subject, settings.engine, has("grad/"))?;
+    let steps = reference
+        .origin
+        .as_ref()
+        .and_then(|origin| origin.steps.as_ref());
+    if let (Some(steps), true) = (steps, has("steps/")) {
+        ours.extend(task.train(&subject, settings.engine, steps)?);
+    }
+
+    let largest_gradient = largest(&reference.expected, "grad/");
+    // The coarser dtype gives the unit in the last place.
+    let unit = if Tolerance::of([kind, kind], false).value
+        > Tolerance::of([theirs, theirs], false).value
+    {
+        kind
+    } else {
+        theirs
+    };
+    let (mut results, mut not_shown) = (Vec::new(), Vec::new());
+    for stage in &known {
+        let Some(expected) = reference.expected.get(&stage.name) else {
+            continue;
+        };
+        let Some(computed) = ours.get(&stage.name) else {
+            not_shown.push(stage.name.clone());
+            continue;
+        };
+        if computed.size() != expected.size() {
+            return Err(Error::file(
+                &reference.path,
+                format!(
+                    "tensor {:?} has the shape {:?}, but ours has {:?}; it is of another model or input",
+                    stage.name,
+                    expected.size(),
+                    computed.size()
+                ),
+            ));
+        }
+        let allowed = tolerance.get(stage.quantity);
+        let bound = match stage.quantity {
+            Quantity::Gradient => {
+                let scale = size(expected).max(SMALL_GRADIENT * largest_gradient);
+                Bound::Tensor(allowed * if scale > 0.0 { scale } else { 1.0 })
+            }
+            _ => Bound::Element(allowed),
+        };
+        let difference = measure(computed, expected, bound, unit, stage.time())?;
+        results.push(StageResult {
+            name: stage.name.clone(),
+            quantity: stage.quantity,
+            shape: expected.size(),
+            tolerance: allowed,
+            at: stage.place(&difference.place, subject.lstm()),
+            difference,
+        });
+    }
+    Ok(Comparison {
+        verdict: verdict(&known, &results),
+        stages: results,
+        not_shown,
+        tolerance,
+        dtype: dtype_name(kind),
+        device: match settings.device {
+            Device::Cuda(number) => format!("cuda:{number}"),
+            _ => "cpu".to_owned(),
+        },
+        other_weights,
+    })
+}
+
+/// `f32`, as the command line says it.
+pub fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Double => "f64",
+        Kind::Half => "f16",
+        Kind::BFloat16 => "bf16",
+        _ => "f32",
+    }
+}
+
+fn check_architecture(subject: &Subject, reference: &Reference) -> Result<()> {
+    let Some(origin) = &reference.origin else {
+        if matches!(subject, Subject::Classifier(_)) {
+            let message = "is a reference of an LSTM alone; name it with --lstm (in a model directory: --lstm lstm)";
+            return Err(Error::file(&reference.path, message));
+        }
+        return Ok(());
+    };
+    let ours = match subject {
+        Subject::Classifier(_) => "classifier",
+        Subject::Lstm { .. } => "lstm",
+    };
+    if origin.kind != ours {
+        let message = match ours {
+            "lstm" => "is of a whole classifier; leave out --lstm".to_owned(),
+            _ => format!(
+                "is of the LSTM {:?} alone; name it with --lstm",
+                origin.lstm
+            ),
+        };
+        return Err(Error::file(&reference.path, message));
+    }
+    let config = subject.config()?;
+    let entries = config.as_object().into_iter().flatten();
+    let differ: Vec<String> = entries
+        .filter(|(key, value)| {
+            // Neither changes what is compared.
+            !matches!(
+                key.as_str(),
+                "id2label" | "max_tokens" | "dropout" | "head_dropout"
+            ) && origin.config.get(key) != Some(value)
+        })
+        .map(|(key, value)| {
+            let theirs = origin
+                .config
+                .get(key)
+                .map_or("none".to_owned(), |value| value.to_string());
+            format!("{key} is {value} here and {theirs} there")
+        })
+        .collect();
+    match differ.is_empty() {
+        true => Ok(()),
+        false => Err(Error::file(
+            &reference.path,
+            format!(
+                "is a reference for another architecture: {}",
+                differ.join(", ")
+            ),
+        )),
+    }
+}
+
+/// Errors if a reference with an origin lacks what it must have, or has what we
+/// do not know.
+fn expect_known(reference: &Reference, known: &[Stage]) -> Result<()> {
+    let refuse = |name: &str, message: &str| {
+        Err(Error::file(
+            &reference.path,
+            format!("tensor {name:?} {message}; make it again with scripts/reference.py"),
+        ))
+    };
+    if let Some(name) = reference
+        .expected
+        .keys()
+        .find(|name| !known.iter().any(|stage| stage.name == **name))
+    {
+        return refuse(name, "is none that this model has");
+    }
+    let Some(origin) = &reference.origin else {
+        return Ok(());
+    };
+    let has = |start: &str| {
+        reference
+            .expected
+            .keys()
+            .any(|name| name.starts_with(start))
+    };
+    let must = |stage: &&Stage| match stage.quantity {
+        Quantity::Value => true,
+        Quantity::Gradient => has("grad/"),
+        Quantity::Step => origin.steps.is_some(),
+    };
+    match known
+        .iter()
+        .filter(must)
+        .find(|stage| !reference.expected.contains_key(&stage.name))
+    {
+        Some(stage) => refuse(&stage.name, "is missing"),
+        None => Ok(()),
+    }
+}
+
+/// The largest absolute number of a tensor.
+fn size(tensor: &tch::Tensor) -> f64 {
+    match tensor.numel() {
+        0 => 0.0,
+        _ => tensor.abs().max().to_kind(Kind::Double).double_value(&[]),
+    }
+}
+
+fn largest(tensors: &Tensors, start: &str) -> f64 {
+    let of_start = tensors.iter().filter(|(name, _)| name.starts_with(start));
+    of_start.map(|(_, tensor)| size(tensor)).fold(0.0, f64::max)
+}
+
+fn verdict(known: &[Stage], results: &[StageResult]) -> Verdict {
+    let outside: Vec<&StageResult> = results
+        .iter()
+        .filter(|result| result.difference.share > 1.0)
+        .collect();
+    if let Some(first) = outside.first() {
+        return Verdict::Outside {
+            stage: first.name.clone(),
+            first: first_place(known, &outside),
+            stages: outside.len(),
+        };
+    }
+    if results.iter().all(|result| result.difference.identical) {
+        return Verdict::Identical;
+    }
+    let used = results
+        .iter()
+        .max_by(|a, b| a.difference.share.total_cmp(&b.difference.share));
+    Verdict::Within {
+        share: used.map_or(0.0, |result| result.difference.share),
+        stage: used.map_or(String::new(), |result| result.name.clone()),
+    }
+}
+
+/// Where the first difference starts. The stages of a layer are computed side by
+/// side, so of them the one that leaves its tolerance at the earliest step is
+/// the first (the latest step, backwards).
+fn first_place(known: &[Stage], outside: &[&StageResult]) -> String {
+    let first = outside[0];
+    let of = |result: &StageResult| {
+        let stage = known.iter().find(|stage| stage.name == result.name)?;
+        stage.of
+    };
+    let Some((layer, reverse, _)) = of(first) else {
+        return format!("{} at {}", first.name, first.at);
+    };
+    let steps = outside.iter().filter_map(|result| match of(result) {
+        Some((l, r, part)) if (l, r) == (layer, reverse) => {
+            let over_time = &result.difference.over_time;
+            let step = match reverse {
+                false => over_time.iter().position(|&share| share > 1.0)?,
+                true => over_time.iter().rposition(|&share| share > 1.0)?,
+            };
+            Some((
+                if reverse { -(step as i64) } else { step as i64 },
+                part,
+                step,
+            ))
+        }
+        _ => None,
+    });
+    // The first of equal ones: in the order of computation.
+    match steps.min_by_key(|(order, ..)| *order) {
+        Some((_, part, step)) => {
+            let what = match part {
+                "i" => "input gate i",
+                "f" => "forget gate f",
+                "g" => "candidate g",
+                "o" => "output gate o",
+                "c" => "cell state c",
+                _ => "hidden state h",
+            };
+            let direction = if reverse { ", backwards" } else { "" };
+            format!("layer {layer}{direction}, step {step}, {what}")
+        }
+        None => format!("{} at {}", first.name, first.at),
+    }
+}
