@@ -92,6 +92,19 @@ pub fn set_threads(count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Whether products of f32 on CUDA may be rounded to TF32 (10 bits), which both
+/// cuDNN and cuBLAS can do; libtorch's own default is a mixture. Call it before
+/// anything else of this module: the libraries ask once, when they start.
+pub(crate) fn set_tf32(allowed: bool) {
+    let (name, value) = match allowed {
+        true => ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1"),
+        false => ("NVIDIA_TF32_OVERRIDE", "0"),
+    };
+    // SAFETY: the command line calls this while the process has one thread, so
+    // that nobody reads the environment at the same time.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// The number of usable CUDA devices, or why there is none. The first call
 /// loads libtorch's CUDA half where the machine has a driver.
 pub fn cuda() -> &'static Result<usize, String> {

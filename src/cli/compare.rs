@@ -17,6 +17,7 @@ use crate::compare::{
 use crate::data::TextReader;
 use crate::model::Model;
 use crate::report::{Progress, Table};
+use crate::runtime;
 
 /// A tolerance was left.
 const OUTSIDE: u8 = 1;
@@ -181,6 +182,7 @@ impl Compare {
         if let Some(path) = &self.keep {
             refuse_existing("--keep", path)?;
         }
+        runtime::set_tf32(self.tf32);
         let device = self.device.device.resolve()?;
         let subject = Subject::open(&self.checkpoint, self.lstm.as_deref())?;
         let reference = match &self.reference {
