@@ -1,10 +1,8 @@
-//! Ours against reference torch: the same weights and inputs on both sides, how
-//! far every stage of the way lies apart, and where the first one leaves its
-//! tolerance.
+//! Ours against reference torch. The other side is a [`Reference`]: a file that
+//! `scripts/reference.py` wrote with torch in Python, here ([`python`]) or on
+//! another machine, or the bare tensors of somebody's own script.
 //!
-//! The other side is a [`Reference`]: a file that `scripts/reference.py` wrote
-//! with torch in Python, here ([`python`]) or on another machine, or the bare
-//! tensors of somebody's own script.
+#![doc = include_str!("../../docs/compare.md")]
 
 pub mod digest;
 mod measure;

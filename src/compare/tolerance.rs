@@ -1,19 +1,5 @@
-//! How far two results of the same arithmetic may lie apart: the one place.
-//!
-//! | dtype | values | gradients | after steps | why |
-//! |---|---|---|---|---|
-//! | f64 | 1e-12 | 1e-10 | 1e-10 | some thousand roundings of 1e-16, with three digits to spare |
-//! | f32 | 2e-6 | 1e-5 | 1e-5 | sums of up to some hundred products in another order: 16 epsilons |
-//! | f32, CUDA | 1e-4 | 1e-3 | 1e-3 | cuDNN's own `tanh` and `σ`, and products in blocks |
-//! | f16 | 4e-3 | 2e-2 | 2e-2 | four epsilons of 1e-3 |
-//! | bf16 | 3e-2 | 1e-1 | 1e-1 | four epsilons of 8e-3 |
-//!
-//! *Values* (gates, states, logits, the loss) may differ by the tolerance
-//! absolutely up to 1, and relatively above: a cell state has no bound.
-//! *Gradients* may differ by the tolerance times the largest number of the
-//! tensor, or a hundredth of the largest of all gradients where that is more:
-//! rounding is relative to the terms of a sum, not to what is left of it.
-//! *After steps*: losses as values, parameters as values.
+//! How far two results of the same arithmetic may lie apart: the numbers of the
+//! table that [`compare`](super) shows, with its reasons.
 
 use serde::Serialize;
 use tch::{Device, Kind};
