@@ -459,6 +459,9 @@ impl Compare {
                 found.not_shown.join(", ")
             ))?;
         }
+        if let Some(labels) = found.labels_differ {
+            say(format!("labels that differ: {labels}"))?;
+        }
         say(match &found.verdict {
             Verdict::Identical => "identical, to the bit".to_owned(),
             Verdict::Within { share, stage } => format!(
@@ -479,6 +482,7 @@ fn percent(share: f64) -> String {
         share if share.is_infinite() => "no number".to_owned(),
         share if share > 1000.0 => format!("{share:.1e} x"),
         share if share > 1.0 => format!("{share:.1} x"),
+        share if share > 0.0 && share < 1e-4 => "< 0.01 %".to_owned(),
         share => format!("{:.2} %", share * 100.0),
     }
 }

@@ -24,7 +24,7 @@ pub use self::tolerance::{Quantity, Tolerance};
 use self::tolerance::{SMALL_GRADIENT, is_cuda};
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::{Error, Result};
-use crate::lstm::Engine;
+use crate::lstm::{Engine, Lstm};
 
 /// How to compare.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +104,8 @@ pub struct Comparison {
     pub dtype: &'static str,
     /// Where ours ran.
     pub device: String,
+    /// Of a classifier: how many texts get another label.
+    pub labels_differ: Option<u64>,
     /// What of the weights differs, where that was allowed.
     pub other_weights: Vec<String>,
 }
@@ -133,7 +135,7 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
         .as_ref()
         .is_some_and(|origin| origin.device.starts_with("cuda"));
     let cuda = is_cuda(settings.device) || there;
-    let default = Tolerance::of([kind, theirs], cuda);
+    let default = Tolerance::of([kind, theirs], cuda, products(subject.lstm()));
     let tolerance = Tolerance {
         value: settings.tolerance.unwrap_or(default.value),
         gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
@@ -159,14 +161,7 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
     }
 
     let largest_gradient = largest(&reference.expected, "grad/");
-    // The coarser dtype gives the unit in the last place.
-    let unit = if Tolerance::of([kind, kind], false).value
-        > Tolerance::of([theirs, theirs], false).value
-    {
-        kind
-    } else {
-        theirs
-    };
+    let unit = coarser(kind, theirs);
     let (mut results, mut not_shown) = (Vec::new(), Vec::new());
     for stage in &known {
         let Some(expected) = reference.expected.get(&stage.name) else {
@@ -210,6 +205,7 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
         stages: results,
         not_shown,
         tolerance,
+        labels_differ: labels_differ(&ours, &reference.expected),
         dtype: dtype_name(kind),
         device: match settings.device {
             Device::Cuda(number) => format!("cuda:{number}"),
@@ -227,6 +223,21 @@ pub fn dtype_name(kind: Kind) -> &'static str {
         Kind::BFloat16 => "bf16",
         _ => "f32",
     }
+}
+
+/// The one with the fewer digits.
+fn coarser(a: Kind, b: Kind) -> Kind {
+    let digits = [Kind::BFloat16, Kind::Half, Kind::Float];
+    let coarse = digits.into_iter().find(|&kind| kind == a || kind == b);
+    coarse.unwrap_or(a)
+}
+
+/// The most products that a gate is a sum of.
+fn products(lstm: &Lstm) -> i64 {
+    let config = lstm.config();
+    let layers = 0..config.num_layers.min(2);
+    let read = layers.map(|layer| config.layer_input_size(layer) + config.output_size());
+    read.max().unwrap_or(0)
 }
 
 fn check_architecture(subject: &Subject, reference: &Reference) -> Result<()> {
@@ -319,6 +330,13 @@ fn expect_known(reference: &Reference, known: &[Stage]) -> Result<()> {
         Some(stage) => refuse(&stage.name, "is missing"),
         None => Ok(()),
     }
+}
+
+/// How many texts have another most probable class.
+fn labels_differ(ours: &Tensors, theirs: &Tensors) -> Option<u64> {
+    let label = |tensors: &Tensors| Some(tensors.get("probabilities")?.argmax(-1, false));
+    let differ = label(ours)?.ne_tensor(&label(theirs)?);
+    Some(differ.sum(Kind::Int64).int64_value(&[]) as u64)
 }
 
 /// The largest absolute number of a tensor.
