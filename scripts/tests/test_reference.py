@@ -398,6 +398,11 @@ class Reference(unittest.TestCase):
         self.assertIn("--replace", said)
         self.assertEqual(reference(path, "--out", self.out, "--replace"), (0, ""))
         self.assertIn("lstm/y", load_file(self.out))
+        # Nothing half written stays where the last step fails.
+        (self.folder / "taken").mkdir()
+        status, said = reference(path, "--out", self.folder / "taken", "--replace")
+        self.assertEqual((status, said.count("\n")), (2, 1), said)
+        self.assertEqual(list(self.folder.glob("taken?*")), [])
 
     def test_files_that_are_no_reference_to_anything(self):
         torch.save(nn.LSTM(2, 3), self.folder / "whole.pt")
