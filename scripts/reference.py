@@ -28,8 +28,10 @@ import os
 import pathlib
 import platform
 import sys
+import warnings
 
 FORMAT = "1"
+TARGETS = ("target_y", "target_h_n", "target_c_n")
 ROLES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
@@ -75,6 +77,8 @@ def read_tensors(path):
         head = file.read(9)
     if head[8:9] == b"{":
         return read_safetensors(path)
+    if not head.startswith((b"PK", b"\x80")):
+        raise Refused(f"{path}: is no checkpoint, neither of torch.save or TorchScript nor safetensors")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as plain:
@@ -83,8 +87,8 @@ def read_tensors(path):
         except Exception:
             raise Refused(
                 f"{path}: torch.load(weights_only=True) refuses it "
-                f"({first_line(plain)}); save its state_dict, or let `cellway compare` "
-                "hand its weights over"
+                f"({first_line(plain)}); a whole pickled module must become its state_dict: "
+                "torch.save(module.state_dict(), FILE), or let `cellway compare` hand the weights over"
             ) from None
     tensors = {}
 
@@ -117,15 +121,16 @@ def find_lstms(tensors):
     return {
         module: parameters
         for module, parameters in found.items()
-        if "weight_hh_l0" in parameters and is_lstm(parameters)
+        if is_lstm(parameters)
     }
 
 
 def is_lstm(parameters):
-    hidden = parameters["weight_hh_l0"].shape[1]
-    if "weight_hr_l0" in parameters:
-        hidden = parameters["weight_hr_l0"].shape[1]
-    return parameters["weight_hh_l0"].shape[0] == 4 * hidden
+    matrices = [parameters.get(f"{role}_l0") for role in ("weight_ih", "weight_hh")]
+    matrices.append(parameters.get("weight_hr_l0", matrices[1]))
+    if any(matrix is None or matrix.dim() != 2 for matrix in matrices):
+        return False
+    return matrices[0].shape[0] == matrices[1].shape[0] == 4 * matrices[2].shape[1]
 
 
 def choose_lstm(path, tensors, name):
@@ -301,6 +306,13 @@ def draw_inputs(model, given, seed, batch, time, dtype):
     random = numpy.random.default_rng(seed)
     lead = "ids" if model.kind == "classifier" else "x"
     lstm, inputs = model.lstm, {}
+    names = ("ids", "lengths", "truth") if lead == "ids" else ("x", "lengths", "h0", "c0", *TARGETS)
+    if set(given) - set(names):
+        unknown = ", ".join(sorted(set(given) - set(names)))
+        raise Refused(f"--input has {unknown}, but this comparison reads only {', '.join(names)}")
+    for name in {"ids", "lengths", "truth"} & set(given):
+        if given[name].is_floating_point():
+            raise Refused(f"{name} must be whole numbers (i64), not {given[name].dtype}")
     if lead in given:
         shape = tuple(given[lead].shape)
         rank = 2 if lead == "ids" else 3
@@ -323,8 +335,11 @@ def draw_inputs(model, given, seed, batch, time, dtype):
     if lead == "ids":
         rows, classes = model.config["vocab_size"], len(model.config["id2label"])
         drawn = torch.from_numpy(random.integers(0, rows, (batch, time)))
-        ids = given.get("ids", drawn.masked_fill(torch.arange(time) >= lengths[:, None], 0))
+        # Whatever fills the padding is no row of the embedding.
+        ids = given.get("ids", drawn).masked_fill(torch.arange(time) >= lengths[:, None], 0)
         truth = given.get("truth", torch.from_numpy(random.integers(0, classes, batch)))
+        if truth.shape != (batch,):
+            raise Refused(f"truth must have the shape [{batch}], not {list(truth.shape)}")
         for name, tensor, limit in (("ids", ids, rows), ("truth", truth, classes)):
             if bool(((tensor < 0) | (tensor >= limit)).any()):
                 raise Refused(f"{name} must be 0 to {limit - 1}, as this model has them")
@@ -359,10 +374,15 @@ def load(path, name, dtype):
             config = json.loads(config_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise Refused(f"{config_file}: {error}") from None
-        if config.get("model_type") != "cellway-lstm-classifier":
+        if not isinstance(config, dict) or config.get("model_type") != "cellway-lstm-classifier":
             raise Refused(f"{config_file}: is of no model of cellway; name the file of the weights")
         weights = read_safetensors(path / "model.safetensors")
-        module, model = "lstm", Classifier(config)
+        try:
+            if config["pooling"] not in ("last", "mean", "max", "all") or config["head"] not in ("sigmoid", "softmax"):
+                raise ValueError(f"pooling {config['pooling']!r}, head {config['head']!r}")
+            module, model = "lstm", Classifier(config)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise Refused(f"{config_file}: is no configuration of a classifier ({error!r})") from None
     else:
         path = path / "model.safetensors" if path.is_dir() else path
         module, weights = choose_lstm(path, read_tensors(path), name)
@@ -372,8 +392,10 @@ def load(path, name, dtype):
         raise Refused(f"{path}: is {dtype}; choose one with --dtype: {', '.join(DTYPES)}")
     model = model.to(dtype).eval()
     own = model.named()
-    if {name: t.shape for name, t in own.items()} != {name: t.shape for name, t in weights.items()}:
-        raise Refused(f"{path}: its tensors do not fit together: {', '.join(sorted(set(own) ^ set(weights)))}")
+    shapes = [{name: t.shape for name, t in tensors.items()} for tensors in (own, weights)]
+    wrong = sorted(name for name in own.keys() | weights.keys() if len({s.get(name) for s in shapes}) > 1)
+    if wrong:
+        raise Refused(f"{path}: its tensors do not fit together, missing, too many or of another shape: {', '.join(wrong)}")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(weights[name])
@@ -474,15 +496,29 @@ def metadata(model, module, weights, dtype, options):
     return known
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Refused(f"{message}; --help lists the arguments")
+
+
+def whole(least):
+    def number(text):
+        if text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of {least} or more")
+
+    return number
+
+
 def arguments():
-    parser = argparse.ArgumentParser(prog="reference.py", description=__doc__.split("\n")[0])
-    positive = lambda text: int(text) if int(text) > 0 else parser.error(f"{text}: must be 1 or more")
+    parser = Parser(prog="reference.py", description=__doc__.split("\n")[0])
+    positive = whole(1)
     parser.add_argument("checkpoint", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--replace", action="store_true", help="write over --out")
     parser.add_argument("--lstm", help="its path in the file")
     parser.add_argument("--input", type=pathlib.Path)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--batch", type=positive, default=8)
     parser.add_argument("--time", type=positive, default=20)
     parser.add_argument("--device", default="cpu")
@@ -501,8 +537,11 @@ def arguments():
 def main(options):
     if options.out.exists() and not options.replace:
         raise Refused(f"{options.out}: is there already; --replace writes over it")
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise Refused(f"--device {options.device}: this torch finds no CUDA device")
+    kind, _, index = options.device.partition(":")
+    if kind not in ("cpu", "cuda") or not (index or "0").isdecimal() or (kind == "cpu" and index):
+        raise Refused(f"--device {options.device}: must be cpu, cuda or cuda:N")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise Refused(f"--device {options.device}: this torch finds {torch.cuda.device_count()} CUDA devices")
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
@@ -524,7 +563,13 @@ def main(options):
 
 if __name__ == "__main__":
     try:
+        # What torch remarks about files of others would hide the one line of an error.
+        warnings.filterwarnings("ignore", message=".*TorchScript|.*torch.jit")
         main(arguments())
-    except (Refused, OSError) as refused:
+    except (Refused, OSError, SafetensorError) as refused:
         print(f"reference.py: {refused}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, ValueError) as error:
+        # Out of memory, a dtype that this device cannot, an optimizer's setting.
+        print(f"reference.py: torch refuses: {first_line(error)}", file=sys.stderr)
         sys.exit(2)
