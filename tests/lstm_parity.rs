@@ -1,6 +1,6 @@
 //! The LSTM against `torch.nn.LSTM` in Python and `tch::nn::lstm`: outputs,
 //! final states, and the gradients of the input, the initial state and every
-//! parameter, over random configurations.
+//! parameter, over random configurations; how the errors are spread is printed.
 //!
 //! `CELLWAY_PARITY_CASES=10000 cargo test --test lstm_parity -- --nocapture`
 //! runs more of them; `3405..3406` one of them again.
@@ -14,6 +14,8 @@ use std::io::Write;
 use cellway::checkpoint::safetensors::{self, Tensors};
 use cellway::lstm::{Call, Engine, Lstm, LstmConfig, Mode, State};
 use cellway::random::Stream;
+use cellway::report::Table;
+use common::errors::Errors;
 use tch::nn::RNN;
 use tch::{Kind, Tensor};
 
@@ -320,75 +322,111 @@ const SMALL_GRADIENT: f64 = 4.0 * f32::EPSILON as f64 / 1e-5;
 /// libtorch against itself: printed beside our errors, not judged.
 const YARDSTICK: &str = "(tch::nn::lstm against torch.nn.LSTM)";
 
-/// The worst error seen of one quantity, and where.
-#[derive(Default)]
-struct Worst(BTreeMap<(String, &'static str), (f64, String)>);
+/// Outputs and final states.
+const OUTPUTS: &str = "outputs";
+const GRADIENTS: &str = "gradients";
 
-impl Worst {
-    /// Outputs and states: the largest error, absolute up to 1 and relative
-    /// above (a cell state has no bound). f64 gradients: the largest absolute
-    /// error; what enters at the outputs has size 1. f32 gradients: that over the
-    /// largest absolute value of the tensor, or over [`SMALL_GRADIENT`] where
-    /// this is larger.
-    fn note(&mut self, who: &str, kind: Kind, case: &Case, ours: &Tensors, theirs: &Tensors) {
-        assert_eq!(
-            ours.keys().collect::<Vec<_>>(),
-            theirs.keys().collect::<Vec<_>>(),
-            "{case}"
+/// Notes the largest errors of one case. Outputs and states: the largest error,
+/// absolute up to 1 and relative above (a cell state has no bound). f64
+/// gradients: the largest absolute error; what enters at the outputs has size 1.
+/// f32 gradients: that over the largest absolute value of the tensor, or over
+/// [`SMALL_GRADIENT`] where this is larger.
+fn note(errors: &mut Errors, who: &str, kind: Kind, case: &Case, ours: &Tensors, theirs: &Tensors) {
+    assert_eq!(
+        ours.keys().collect::<Vec<_>>(),
+        theirs.keys().collect::<Vec<_>>(),
+        "{case}"
+    );
+    let mut largest: BTreeMap<&'static str, (f64, &str)> = BTreeMap::new();
+    for (name, expected) in theirs {
+        let (ours, expected) = (
+            ours[name].to_kind(Kind::Double),
+            expected.to_kind(Kind::Double),
         );
-        for (name, expected) in theirs {
-            let (ours, expected) = (
-                ours[name].to_kind(Kind::Double),
-                expected.to_kind(Kind::Double),
-            );
-            assert_eq!(ours.size(), expected.size(), "{name} of {case}");
-            if ours.numel() == 0 {
-                continue;
-            }
-            let errors = (&ours - &expected).abs();
-            let (what, error) = match name.strip_prefix("grad/") {
-                None => ("output", errors / expected.abs().clamp_min(1.0)),
-                Some(_) if kind == Kind::Double => ("gradient", errors),
-                Some(_) => {
-                    let scale = expected.abs().max().double_value(&[]);
-                    ("gradient", errors / scale.max(SMALL_GRADIENT))
-                }
-            };
-            let error = error.max().double_value(&[]);
-            let entry = self.0.entry((who.to_owned(), what)).or_default();
-            if error.is_nan() || error >= entry.0 {
-                *entry = (error, format!("{name} of {case}"));
-            }
+        assert_eq!(ours.size(), expected.size(), "{name} of {case}");
+        if ours.numel() == 0 {
+            continue;
         }
-    }
-
-    fn check(&self, kind: Kind, cases: u64) {
-        let bound = |what: &str| match (kind, what) {
-            (Kind::Double, "output") => 1e-12,
-            (Kind::Double, _) => 1e-10,
-            (_, "output") => 2e-6,
-            _ => 1e-5,
+        let distance = (&ours - &expected).abs();
+        let (what, error) = match name.strip_prefix("grad/") {
+            None => (OUTPUTS, distance / expected.abs().clamp_min(1.0)),
+            Some(_) if kind == Kind::Double => (GRADIENTS, distance),
+            Some(_) => {
+                let scale = expected.abs().max().double_value(&[]);
+                (GRADIENTS, distance / scale.max(SMALL_GRADIENT))
+            }
         };
-        let mut outside = Vec::new();
-        for ((who, what), (error, place)) in &self.0 {
-            let bound = bound(what);
-            // Not with println: this is shown where the test passes, too.
-            let _ = writeln!(
-                std::io::stderr(),
-                "{kind:?} {who}, {cases} cases: worst {what} error {error:.2e} (bound {bound:.0e}) at {place}"
-            );
-            if who != YARDSTICK && (error.is_nan() || *error > bound) {
-                outside.push(format!(
-                    "{kind:?} {who} {what}: {error:e} > {bound:e} at {place}"
-                ));
-            }
+        let error = error.max().double_value(&[]);
+        let entry = largest.entry(what).or_insert((error, name));
+        if error.is_nan() || error > entry.0 {
+            *entry = (error, name);
         }
-        assert!(
-            !self.0.is_empty() && outside.is_empty(),
-            "{}",
-            outside.join("\n")
-        );
     }
+    for (what, (error, name)) in largest {
+        errors.note(who, what, error, format!("{name} of {case}"));
+    }
+}
+
+fn bound(kind: Kind, what: &str) -> f64 {
+    match (kind, what) {
+        (Kind::Double, OUTPUTS) => 1e-12,
+        (Kind::Double, _) => 1e-10,
+        (_, OUTPUTS) => 2e-6,
+        _ => 1e-5,
+    }
+}
+
+/// Prints how the errors are spread, and fails if one is outside of its bound.
+fn check(all: &[(Kind, Errors)], cases: u64) {
+    let headers = [
+        "dtype",
+        "who against whom",
+        "of",
+        "cases",
+        "median",
+        "90 %",
+        "99 %",
+        "99.9 %",
+        "largest",
+        "bound",
+    ];
+    let title = format!("the largest error of a case, over {cases} cases");
+    let (mut table, mut worst, mut outside) = (Table::new(title, headers), vec![], vec![]);
+    for (kind, errors) in all {
+        for (who, what, spread) in errors.rows() {
+            let dtype = if *kind == Kind::Double { "f64" } else { "f32" };
+            let ((largest, place), bound) = (spread.largest(), bound(*kind, what));
+            let judged = who != YARDSTICK;
+            let mut row = vec![
+                dtype.into(),
+                who.into(),
+                what.into(),
+                spread.count().to_string(),
+            ];
+            let quantiles = spread.quantiles(&[0.5, 0.9, 0.99, 0.999]);
+            row.extend(quantiles.iter().map(|error| format!("{error:.1e}")));
+            row.push(format!("{largest:.1e}"));
+            row.push(if judged {
+                format!("{bound:.0e}")
+            } else {
+                "-".into()
+            });
+            table.row(row);
+            let line = format!("{dtype} {who}, {what}: {largest:.2e} at {place}");
+            if judged && largest > bound {
+                outside.push(format!("{line}, above {bound:.0e}"));
+            }
+            worst.push(line);
+        }
+    }
+    let worst = worst.join("\n");
+    // Not with println: this is shown where the test passes, too.
+    let _ = writeln!(std::io::stderr(), "{table}\n\nthe worst cases\n{worst}");
+    assert!(
+        !worst.is_empty() && outside.is_empty(),
+        "{}",
+        outside.join("\n")
+    );
 }
 
 /// The numbers of the cases: the first so many, or a range such as `17..18`.
@@ -410,7 +448,7 @@ fn equals_torch_in_python_and_tch() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
     let numbers = case_numbers();
-    let mut worst = KINDS.map(|_| Worst::default());
+    let mut errors = KINDS.map(|(kind, _)| (kind, Errors::default()));
     for start in numbers.clone().step_by(CHUNK as usize) {
         let cases: Vec<Case> = (start..numbers.end.min(start + CHUNK))
             .map(Case::random)
@@ -447,35 +485,24 @@ fn equals_torch_in_python_and_tch() {
                 .insert(name.into(), tensor);
         }
         for case in &cases {
-            for ((kind, dtype), worst) in KINDS.into_iter().zip(&mut worst) {
+            for ((_, dtype), (kind, errors)) in KINDS.into_iter().zip(&mut errors) {
+                let kind = *kind;
                 let python = &reference[&format!("{}-{dtype}", case.name)];
                 let tch = case.run_tch(kind);
                 if let Some(tch) = &tch {
-                    worst.note(YARDSTICK, kind, case, tch, python);
+                    note(errors, YARDSTICK, kind, case, tch, python);
                 }
                 for (engine, name) in [(Engine::Plain, "plain"), (Engine::Fused, "fused")] {
                     let ours = case.run(engine, kind);
-                    worst.note(
-                        &format!("{name} against torch.nn.LSTM"),
-                        kind,
-                        case,
-                        &ours,
-                        python,
-                    );
+                    let who = format!("{name} against torch.nn.LSTM");
+                    note(errors, &who, kind, case, &ours, python);
                     if let Some(tch) = &tch {
-                        worst.note(
-                            &format!("{name} against tch::nn::lstm"),
-                            kind,
-                            case,
-                            &ours,
-                            tch,
-                        );
+                        let who = format!("{name} against tch::nn::lstm");
+                        note(errors, &who, kind, case, &ours, tch);
                     }
                 }
             }
         }
     }
-    for ((kind, _), worst) in KINDS.into_iter().zip(&worst) {
-        worst.check(kind, numbers.end - numbers.start);
-    }
+    check(&errors, numbers.end - numbers.start);
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod bytes;
+pub mod errors;
 pub mod reading;
 pub mod sandbox;
 
