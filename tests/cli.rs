@@ -259,7 +259,9 @@ fn doctor_says_what_is_there() {
 #[test]
 fn every_command_has_help() {
     let sandbox = Sandbox::new();
-    for command in ["doctor", "train", "eval", "export", "predict"] {
+    for command in [
+        "doctor", "train", "eval", "export", "predict", "inspect", "import", "compare",
+    ] {
         assert!(
             sandbox
                 .stdout(&[command, "--help"])

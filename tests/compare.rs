@@ -164,6 +164,10 @@ fn texts_and_tensors_are_inputs() {
     assert_eq!(found["reference"]["inputs"], "file");
     assert!(names(&found).contains(&"grad/x"));
     sandbox.fails(
+        &["compare", MODEL, "--batch", "100000", "--time", "1000"],
+        &["take fewer"],
+    );
+    sandbox.fails(
         &["compare", MODEL, "--lstm", "lstm", "some text"],
         &["texts need a model directory"],
     );
@@ -264,15 +268,13 @@ fn what_leaves_its_tolerance_is_named_with_its_place() {
     );
 }
 
+type Change<'a> = &'a dyn Fn(&mut BTreeMap<String, String>, &mut Tensors);
+
 #[test]
 fn bad_references_are_refused_with_what_to_do() {
     let sandbox = trained();
     json(&sandbox, &[MODEL, "--keep", "kept.safetensors"]);
-    let cases: [(
-        &str,
-        &dyn Fn(&mut BTreeMap<String, String>, &mut Tensors),
-        &[&str],
-    ); 6] = [
+    let cases: [(&str, Change, &[&str]); 6] = [
         (
             "torch",
             &|metadata, _| {

@@ -15,9 +15,12 @@ use crate::compare::{
     python,
 };
 use crate::data::TextReader;
-use crate::model::Model;
 use crate::report::{Progress, Table};
 use crate::runtime;
+
+/// The most numbers that the gates and states of all steps may be: above this,
+/// both sides together would need more than some 8 GB.
+const MOST_NUMBERS: i64 = 1 << 28;
 
 /// A tolerance was left.
 const OUTSIDE: u8 = 1;
@@ -381,7 +384,10 @@ impl Compare {
             Some(path) => TextReader::open(path, &self.text_column)?
                 .map(|row| row.map(|row| row.text))
                 .collect::<crate::error::Result<Vec<String>>>()?,
-            None if self.texts.is_empty() => return Ok(None),
+            None if self.texts.is_empty() => {
+                check_size(subject, i64::from(self.batch), i64::from(self.time))?;
+                return Ok(None);
+            }
             None => self.texts.clone(),
         };
         let Subject::Classifier(model) = subject else {
@@ -389,8 +395,19 @@ impl Compare {
                 "texts need a model directory with a tokenizer; for an LSTM alone give --input FILE.safetensors with x [B, T, I]"
             );
         };
+        if texts.is_empty() {
+            bail!("there is no text to compare on");
+        }
+        let ids = model.encode(&texts)?;
+        let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
+        if longest == 0 {
+            bail!("no text has a token; give another");
+        }
+        check_size(subject, ids.len() as i64, longest as i64)?;
+        let batch = model.batch(ids.iter().map(Vec::as_slice))?;
+        let lengths = Tensor::from_slice(&batch.lengths);
         let path = folder.join("input.safetensors");
-        encode(model, &texts, &path)?;
+        safetensors::save(&path, [("ids", &batch.ids), ("lengths", &lengths)], &[])?;
         Ok(Some(path))
     }
 
@@ -487,21 +504,14 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// Token ids and lengths of texts, as the script takes them.
-fn encode(model: &Model, texts: &[String], path: &Path) -> Result<()> {
-    if texts.is_empty() {
-        bail!("there is no text to compare on");
+/// Refuses more than the machine could hold: every gate and state is compared.
+fn check_size(subject: &Subject, batch: i64, time: i64) -> Result<()> {
+    let config = subject.lstm().config();
+    let of_a_step = 6 * config.num_layers * config.directions() * config.hidden_size;
+    match batch.saturating_mul(time).saturating_mul(of_a_step) {
+        numbers if numbers <= MOST_NUMBERS => Ok(()),
+        numbers => bail!(
+            "{batch} texts of up to {time} steps make {numbers} gates and states, and at most {MOST_NUMBERS} are compared; take fewer"
+        ),
     }
-    let ids = model.encode(texts)?;
-    let batch = model.batch(ids.iter().map(Vec::as_slice))?;
-    if batch.ids.size()[1] == 0 {
-        bail!("no text has a token; give another");
-    }
-    let lengths = Tensor::from_slice(&batch.lengths);
-    let ids = batch.ids.to_device(tch::Device::Cpu);
-    Ok(safetensors::save(
-        path,
-        [("ids", &ids), ("lengths", &lengths)],
-        &[],
-    )?)
 }
