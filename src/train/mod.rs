@@ -16,11 +16,10 @@ use tch::{Device, Tensor};
 
 pub use self::clip::clip_norm;
 pub use self::config::{
-    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, OptimizerKind, TextConfig,
-    TrainConfig,
+    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, TextConfig, TrainConfig,
 };
 pub use self::corpus::Corpus;
-use self::optim::{Adam, Group, Optimizer, Sgd};
+use self::optim::{Group, Optimizer};
 pub use self::prepare::{Prepared, prepare};
 pub use self::run_folder::RunFolder;
 use crate::data::{epoch_batches, padding_share};
@@ -93,7 +92,7 @@ pub fn fit(
 ) -> Result<Summary> {
     let metric = config.train.metric;
     let lengths = train.lengths();
-    let mut optimizer = optimizer(config, model);
+    let mut optimizer = optimizer(config, model)?;
     let mut epochs: Vec<EpochRecord> = Vec::new();
     let (mut best_epoch, mut best, mut step) = (0, f64::NAN, 0);
     for epoch in 1..=config.train.epochs {
@@ -104,7 +103,7 @@ pub fn fit(
         for rows in &batches {
             step += 1;
             let stream = Stream::new(config.seed, "dropout").at(step);
-            let (loss, norm) = train_step(config, model, optimizer.as_mut(), train, rows, stream)?;
+            let (loss, norm) = train_step(config, model, &mut optimizer, train, rows, stream)?;
             if !(loss.is_finite() && norm.is_finite()) {
                 let what = format!("the loss is {loss} and the norm of the gradients {norm}");
                 return Err(diverged(step, epoch, &what, best_epoch, folder));
@@ -160,7 +159,7 @@ pub fn fit(
 fn train_step(
     config: &Config,
     model: &Model,
-    optimizer: &mut dyn Optimizer,
+    optimizer: &mut Optimizer,
     train: &Corpus,
     rows: &[usize],
     dropout: Stream,
@@ -176,17 +175,14 @@ fn train_step(
     let loss = model.loss(&logits, &truth);
     optimizer.zero_grad();
     loss.backward();
-    let parameters = optimizer
-        .groups()
-        .iter()
-        .flat_map(|group| &group.parameters);
-    let norm = clip_norm(parameters.map(|(_, tensor)| tensor), config.train.clip_norm);
+    let parameters = optimizer.parameters().map(|(_, tensor)| tensor);
+    let norm = clip_norm(parameters, config.train.clip_norm);
     // Together, so that the device is waited for once.
     let norm = norm.unwrap_or_else(|| loss.zeros_like());
     let both = Tensor::stack(&[loss.detach(), norm], 0).to_device(Device::Cpu);
     let (loss, norm) = (both.double_value(&[0]), both.double_value(&[1]));
     if loss.is_finite() && norm.is_finite() {
-        optimizer.step(config.train.learning_rate);
+        optimizer.step(config.train.learning_rate());
     }
     Ok((loss, norm))
 }
@@ -215,7 +211,7 @@ pub fn evaluate(model: &Model, corpus: &Corpus, engine: Engine) -> Result<Metric
 }
 
 /// The embedding has a group of its own, for its rate; frozen it has none.
-fn optimizer(config: &Config, model: &Model) -> Box<dyn Optimizer> {
+fn optimizer(config: &Config, model: &Model) -> Result<Optimizer> {
     let (embedding, rest): (Vec<_>, Vec<_>) = model
         .parameters()
         .into_iter()
@@ -225,16 +221,13 @@ fn optimizer(config: &Config, model: &Model) -> Box<dyn Optimizer> {
     let group = |parameters, rate_factor| Group {
         parameters,
         rate_factor,
-        weight_decay: config.train.weight_decay,
+        weight_decay: config.train.weight_decay(),
     };
     let groups = vec![
         group(rest, 1.0),
         group(embedding, config.embedding.rate_factor),
     ];
-    match config.train.optimizer {
-        OptimizerKind::Adam => Box::new(Adam::new(groups)),
-        OptimizerKind::Sgd => Box::new(Sgd::new(groups, config.train.momentum)),
-    }
+    Optimizer::new(&config.train.optimizer(), groups)
 }
 
 fn diverged(step: u64, epoch: u64, what: &str, best_epoch: u64, folder: &RunFolder) -> Error {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tch::Tensor;
 
+use super::optim::OptimizerKind;
 use super::*;
 
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl Toy {
         config.head.dropout = 0.1;
         config.train.epochs = 4;
         config.train.batch = crate::data::Limit::Sentences(8);
-        config.train.learning_rate = 0.02;
+        config.train.learning_rate = Some(0.02);
         Toy { folder, config }
     }
 
@@ -99,15 +100,20 @@ fn the_same_seed_gives_the_same_bits_and_another_does_not() {
 }
 
 #[test]
-fn both_engines_and_both_optimizers_learn() {
+fn both_engines_and_all_optimizers_learn() {
     for engine in [Engine::Plain, Engine::Fused] {
-        for optimizer in [OptimizerKind::Adam, OptimizerKind::Sgd] {
+        for optimizer in OptimizerKind::ALL {
             let mut toy = Toy::new();
             toy.config.train.engine = engine;
             toy.config.train.optimizer = optimizer;
-            if optimizer == OptimizerKind::Sgd {
-                toy.config.train.learning_rate = 0.5;
-                toy.config.train.momentum = 0.9;
+            match optimizer {
+                OptimizerKind::Sgd => {
+                    toy.config.train.learning_rate = Some(0.5);
+                    toy.config.train.momentum = 0.9;
+                }
+                OptimizerKind::AdaGrad => toy.config.train.learning_rate = Some(0.1),
+                OptimizerKind::Adadelta => toy.config.train.learning_rate = Some(10.0),
+                OptimizerKind::Adam | OptimizerKind::AdamW => {}
             }
             let epochs = toy.run("a").0.unwrap().epochs;
             assert!(
@@ -121,7 +127,7 @@ fn both_engines_and_both_optimizers_learn() {
 #[test]
 fn a_loss_that_explodes_stops_and_names_the_step() {
     let mut toy = Toy::new();
-    toy.config.train.learning_rate = 1e38;
+    toy.config.train.learning_rate = Some(1e38);
     toy.config.train.clip_norm = None;
     let (result, ..) = toy.run("a");
     let message = result.unwrap_err().to_string();
@@ -163,7 +169,7 @@ fn a_nan_after_a_good_epoch_keeps_the_good_model() {
 #[test]
 fn a_nan_of_the_last_step_is_no_model() {
     let mut toy = Toy::new();
-    toy.config.train.learning_rate = 1e38;
+    toy.config.train.learning_rate = Some(1e38);
     toy.config.train.epochs = 1;
     toy.config.train.batch = crate::data::Limit::Sentences(1000); // one step
     let (result, ..) = toy.run("a");
@@ -227,7 +233,7 @@ fn moved(toy: &Toy, out: &str, name: &str) -> f64 {
 fn clipping_and_the_embeddings_rate_reach_the_step() {
     let mut toy = Toy::new();
     toy.config.train.optimizer = OptimizerKind::Sgd;
-    toy.config.train.learning_rate = 1.0;
+    toy.config.train.learning_rate = Some(1.0);
     toy.config.train.epochs = 1;
     toy.config.train.batch = crate::data::Limit::Sentences(1000);
     toy.config.train.clip_norm = None;
@@ -249,7 +255,7 @@ fn the_loss_of_an_epoch_is_the_mean_over_texts() {
     let mut toy = Toy::new();
     // Batches of 64 and 32: a mean of batch means would weigh them alike.
     toy.config.train.batch = crate::data::Limit::Sentences(64);
-    toy.config.train.learning_rate = 1e-30;
+    toy.config.train.learning_rate = Some(1e-30);
     toy.config.train.epochs = 1;
     toy.config.head.dropout = 0.0;
     let (summary, _, prepared) = toy.run("a");

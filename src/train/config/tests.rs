@@ -1,6 +1,8 @@
 //! Defaults, overrides, and each wrong key by its name.
 
 use super::*;
+use crate::data::Limit;
+use crate::train::optim::OptimizerKind;
 
 fn load(text: &str, overrides: &[&str]) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
@@ -47,6 +49,25 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
+fn what_the_optimizer_has_of_its_own_is_torchs() {
+    for (name, rate, decay) in [
+        ("adam", 1e-3, 0.0),
+        ("adamw", 1e-3, 1e-2),
+        ("sgd", 1e-3, 0.0),
+        ("adagrad", 1e-2, 0.0),
+        ("adadelta", 1.0, 0.0),
+    ] {
+        let set = format!("train.optimizer={name}");
+        let train = load(GOOD, &[&set]).unwrap().train;
+        assert_eq!(train.optimizer.name(), name);
+        assert_eq!((train.learning_rate(), train.weight_decay()), (rate, decay));
+        let said = ["train.learning_rate=0.5", "train.weight_decay=0.0"];
+        let train = load(GOOD, &[&set, said[0], said[1]]).unwrap().train;
+        assert_eq!((train.learning_rate(), train.weight_decay()), (0.5, 0.0));
+    }
+}
+
+#[test]
 fn each_wrong_key_is_named() {
     for (overrides, message) in [
         (&["train.epoch=3"][..], "train.epoch: unknown field"),
@@ -61,6 +82,14 @@ fn each_wrong_key_is_named() {
         (&["train.learning_rate=nan"], "train.learning_rate"),
         (&["train.momentum=0.9"], "is for sgd"),
         (&["train.momentum=1.5", "train.optimizer=sgd"], "in [0, 1)"),
+        (
+            &["train.optimizer=sgd", "train.nesterov=true"],
+            "train.nesterov: needs a momentum",
+        ),
+        (&["train.rho=0.9"], "train.rho: is for adadelta, not adam"),
+        (&["train.betas=[0.9, 1]"], "train.betas: must both be in"),
+        (&["train.epsilon=0"], "train.epsilon: must be above 0"),
+        (&["train.optimizer=adamax"], "unknown variant `adamax`"),
         (&["train.weight_decay=-1"], "train.weight_decay"),
         (&["train.clip_norm=0"], "train.clip_norm"),
         (&["train.patience=0"], "train.patience"),
