@@ -3,6 +3,7 @@
 mod clip;
 mod config;
 mod corpus;
+mod groups;
 pub mod optim;
 mod prepare;
 mod run_folder;
@@ -19,7 +20,8 @@ pub use self::config::{
     Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, TextConfig, TrainConfig,
 };
 pub use self::corpus::Corpus;
-use self::optim::{Group, Optimizer};
+use self::groups::groups;
+use self::optim::Optimizer;
 pub use self::prepare::{Prepared, prepare};
 pub use self::run_folder::RunFolder;
 use crate::data::{epoch_batches, padding_share};
@@ -92,7 +94,7 @@ pub fn fit(
 ) -> Result<Summary> {
     let metric = config.train.metric;
     let lengths = train.lengths();
-    let mut optimizer = optimizer(config, model)?;
+    let mut optimizer = Optimizer::new(&config.train.optimizer(), groups(config, model))?;
     let mut epochs: Vec<EpochRecord> = Vec::new();
     let (mut best_epoch, mut best, mut step) = (0, f64::NAN, 0);
     for epoch in 1..=config.train.epochs {
@@ -208,26 +210,6 @@ pub fn evaluate(model: &Model, corpus: &Corpus, engine: Engine) -> Result<Metric
         .map(|prediction| prediction.class)
         .collect();
     Ok(Metrics::new(&corpus.labels, &corpus.classes, &predicted)?.with_loss(loss))
-}
-
-/// The embedding has a group of its own, for its rate; frozen it has none.
-fn optimizer(config: &Config, model: &Model) -> Result<Optimizer> {
-    let (embedding, rest): (Vec<_>, Vec<_>) = model
-        .parameters()
-        .into_iter()
-        .filter(|(_, tensor)| tensor.requires_grad())
-        .map(|(name, tensor)| (name, tensor.shallow_clone()))
-        .partition(|(name, _)| name.starts_with("embedding."));
-    let group = |parameters, rate_factor| Group {
-        parameters,
-        rate_factor,
-        weight_decay: config.train.weight_decay(),
-    };
-    let groups = vec![
-        group(rest, 1.0),
-        group(embedding, config.embedding.rate_factor),
-    ];
-    Optimizer::new(&config.train.optimizer(), groups)
 }
 
 fn diverged(step: u64, epoch: u64, what: &str, best_epoch: u64, folder: &RunFolder) -> Error {

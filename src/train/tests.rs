@@ -20,13 +20,13 @@ impl Observer for Log {
     }
 }
 
-struct Toy {
+pub(super) struct Toy {
     folder: tempfile::TempDir,
-    config: Config,
+    pub config: Config,
 }
 
 impl Toy {
-    fn new() -> Toy {
+    pub fn new() -> Toy {
         let folder = tempfile::tempdir().unwrap();
         let mut text = String::from("text,label\n");
         for n in 0..120 {
@@ -248,6 +248,23 @@ fn clipping_and_the_embeddings_rate_reach_the_step() {
     toy.config.embedding.rate_factor = 0.1;
     let slow = moved(&toy, "tenth", "embedding");
     assert!((slow / embedding - 0.1).abs() < 1e-3, "{slow} {embedding}");
+}
+
+#[test]
+fn without_their_decay_biases_move_by_the_gradient_alone() {
+    let mut toy = Toy::new();
+    toy.config.lstm.forget_bias = Some(1.0);
+    toy.config.train.optimizer = OptimizerKind::AdamW;
+    toy.config.train.learning_rate = Some(1e-9);
+    toy.config.train.weight_decay = Some(1e8);
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = crate::data::Limit::Sentences(1000);
+    let decayed = moved(&toy, "with", "lstm.bias");
+    assert!(decayed > 0.1, "{decayed}");
+    toy.config.train.decay_biases = false;
+    let stayed = moved(&toy, "without", "lstm.bias");
+    assert!(stayed < 1e-6, "{stayed}");
+    assert!(moved(&toy, "weights", "lstm.weight") > 0.1);
 }
 
 #[test]

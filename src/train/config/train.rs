@@ -37,6 +37,8 @@ pub struct TrainConfig {
     /// Added to each gradient: this times the parameter; of AdamW decoupled from
     /// the gradient. Without it torch's: 0.01 of AdamW, else 0.
     pub weight_decay: Option<f64>,
+    /// Whether biases decay, too, as in PyTorch where nobody sorts them out.
+    pub decay_biases: bool,
     /// The largest norm of all gradients together; longer ones are scaled down.
     pub clip_norm: Option<f64>,
     /// What chooses the best epoch on dev.
@@ -60,6 +62,7 @@ impl Default for TrainConfig {
             epsilon: None,
             rho: None,
             weight_decay: None,
+            decay_biases: true,
             clip_norm: Some(1.0),
             metric: Metric::Accuracy,
             patience: None,
