@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::schedule::{ScheduleConfig, ScheduleKind, Span};
 pub use self::train::TrainConfig;
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::lstm::{BiasInit, Init, LstmConfig};
 use crate::model::Pooling;
 
+mod schedule;
 mod train;
 
 /// A whole run. Paths are taken from the folder that the command runs in.
@@ -33,6 +35,8 @@ pub struct Config {
     pub head: HeadConfig,
     /// The loop.
     pub train: TrainConfig,
+    /// The learning rate over the loop.
+    pub schedule: ScheduleConfig,
 }
 
 /// Files, or how to split one.
@@ -255,6 +259,7 @@ impl Config {
 
     fn validate(&self) -> Result<()> {
         self.train.validate()?;
+        self.schedule.validate()?;
         check(
             !self.data.train.as_os_str().is_empty(),
             "data.train",

@@ -7,6 +7,7 @@ mod groups;
 pub mod optim;
 mod prepare;
 mod run_folder;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +18,15 @@ use tch::{Device, Tensor};
 
 pub use self::clip::clip_norm;
 pub use self::config::{
-    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, TextConfig, TrainConfig,
+    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, ScheduleConfig, ScheduleKind,
+    Span, TextConfig, TrainConfig,
 };
 pub use self::corpus::Corpus;
 use self::groups::groups;
 use self::optim::Optimizer;
 pub use self::prepare::{Prepared, prepare};
 pub use self::run_folder::RunFolder;
+use self::schedule::Schedule;
 use crate::data::{epoch_batches, padding_share};
 use crate::error::{Error, Result};
 use crate::lstm::{Engine, Mode};
@@ -42,6 +45,8 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// The mean norm of the gradients before clipping.
     pub gradient_norm: f64,
+    /// Of the epoch's last step.
+    pub learning_rate: f64,
     /// Training texts per second.
     pub texts_per_second: f64,
     /// The share of padding in the training batches.
@@ -95,17 +100,20 @@ pub fn fit(
     let metric = config.train.metric;
     let lengths = train.lengths();
     let mut optimizer = Optimizer::new(&config.train.optimizer(), groups(config, model))?;
+    let mut schedule = schedule(config, &lengths);
     let mut epochs: Vec<EpochRecord> = Vec::new();
-    let (mut best_epoch, mut best, mut step) = (0, f64::NAN, 0);
+    let (mut best_epoch, mut best, mut step, mut rate) = (0, f64::NAN, 0, 0.0);
     for epoch in 1..=config.train.epochs {
         let batches = epoch_batches(&lengths, config.train.batch, config.seed, epoch);
         let started = Instant::now();
         let (mut loss_sum, mut norm_sum, mut seen) = (0.0, 0.0, 0);
         observer.epoch_starts(epoch, lengths.len() as u64);
         for rows in &batches {
+            rate = schedule.rate(step);
             step += 1;
             let stream = Stream::new(config.seed, "dropout").at(step);
-            let (loss, norm) = train_step(config, model, &mut optimizer, train, rows, stream)?;
+            let (loss, norm) =
+                train_step(config, model, &mut optimizer, train, rows, stream, rate)?;
             if !(loss.is_finite() && norm.is_finite()) {
                 let what = format!("the loss is {loss} and the norm of the gradients {norm}");
                 return Err(diverged(step, epoch, &what, best_epoch, folder));
@@ -124,6 +132,7 @@ pub fn fit(
             measured => measured?,
         };
         let value = dev.value(metric.name()).unwrap_or(f64::NAN);
+        schedule.epoch_ends(value);
         let is_best = best_epoch == 0 || metric.better(value, best);
         if is_best {
             (best_epoch, best) = (epoch, value);
@@ -134,6 +143,7 @@ pub fn fit(
             steps: step,
             train_loss: loss_sum / seen as f64,
             gradient_norm: norm_sum / batches.len() as f64,
+            learning_rate: rate,
             texts_per_second: seen as f64 / seconds,
             padding: padding_share(&lengths, &batches),
             dev,
@@ -157,6 +167,19 @@ pub fn fit(
     })
 }
 
+/// The schedule of a run over texts of these lengths.
+fn schedule(config: &Config, lengths: &[usize]) -> Schedule {
+    let first = epoch_batches(lengths, config.train.batch, config.seed, 1);
+    let (rate, metric) = (config.train.learning_rate(), config.train.metric);
+    Schedule::new(
+        &config.schedule,
+        rate,
+        metric,
+        first.len() as u64,
+        config.train.epochs,
+    )
+}
+
 /// Forward, backward, clip, update. Gives the loss and the gradients' norm.
 fn train_step(
     config: &Config,
@@ -165,6 +188,7 @@ fn train_step(
     train: &Corpus,
     rows: &[usize],
     dropout: Stream,
+    rate: f64,
 ) -> Result<(f64, f64)> {
     let batch = model.batch(rows.iter().map(|&row| train.texts[row].as_slice()))?;
     let truth: Vec<i64> = rows
@@ -184,7 +208,7 @@ fn train_step(
     let both = Tensor::stack(&[loss.detach(), norm], 0).to_device(Device::Cpu);
     let (loss, norm) = (both.double_value(&[0]), both.double_value(&[1]));
     if loss.is_finite() && norm.is_finite() {
-        optimizer.step(config.train.learning_rate());
+        optimizer.step(rate);
     }
     Ok((loss, norm))
 }

@@ -268,6 +268,30 @@ fn without_their_decay_biases_move_by_the_gradient_alone() {
 }
 
 #[test]
+fn the_schedule_reaches_the_step_and_the_record() {
+    let mut toy = Toy::new();
+    toy.config.schedule.kind = ScheduleKind::Linear;
+    toy.config.train.batch = crate::data::Limit::Sentences(48); // two steps
+    let summary = toy.run("a").0.unwrap();
+    let expected = [7.0, 5.0, 3.0, 1.0].map(|eighths| 0.02 * eighths / 8.0);
+    for (record, expected) in summary.epochs.iter().zip(expected) {
+        assert!((record.learning_rate - expected).abs() < 1e-15);
+    }
+    let lines = std::fs::read_to_string(toy.path("a/metrics.jsonl")).unwrap();
+    assert!(lines.contains("\"learning_rate\":0.0175"), "{lines}");
+
+    // SGD of one step moves by the rate of that step.
+    toy.config.train.optimizer = OptimizerKind::Sgd;
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = crate::data::Limit::Sentences(1000);
+    let whole = moved(&toy, "whole", "");
+    toy.config.schedule.kind = ScheduleKind::Constant;
+    toy.config.schedule.warmup = Some(Span::Steps(5));
+    let third = moved(&toy, "third", "");
+    assert!((third / whole - 1.0 / 3.0).abs() < 1e-3, "{third} {whole}");
+}
+
+#[test]
 fn the_loss_of_an_epoch_is_the_mean_over_texts() {
     let mut toy = Toy::new();
     // Batches of 64 and 32: a mean of batch means would weigh them alike.

@@ -49,6 +49,24 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
+fn a_schedule_is_a_section_and_a_constant_rate_without_it() {
+    assert_eq!(load(GOOD, &[]).unwrap().schedule, ScheduleConfig::default());
+    let text = format!(
+        "{GOOD}[schedule]\nkind = \"cosine\"\nwarmup = {{ epochs = 1 }}\nlength = {{ steps = 9 }}\n"
+    );
+    let config = load(&text, &["schedule.warmup_factor=0.5"]).unwrap();
+    let expected = ScheduleConfig {
+        kind: ScheduleKind::Cosine,
+        warmup: Some(Span::Epochs(1.0)),
+        warmup_factor: Some(0.5),
+        length: Some(Span::Steps(9)),
+        ..ScheduleConfig::default()
+    };
+    assert_eq!(config.schedule, expected);
+    assert_eq!(load(&config.to_toml().unwrap(), &[]).unwrap(), config);
+}
+
+#[test]
 fn what_the_optimizer_has_of_its_own_is_torchs() {
     for (name, rate, decay) in [
         ("adam", 1e-3, 0.0),
@@ -115,6 +133,39 @@ fn each_wrong_key_is_named() {
         ),
         (&["lstm.chrono=9", "lstm.forget_bias=1"], "keep one"),
         (&["data.train="], "data.train: must name the file"),
+        (&["schedule.kind=exponential"], "unknown variant"),
+        (&["schedule.warm=1"], "schedule.warm: unknown field"),
+        (
+            &["schedule.end_factor=0.1"],
+            "schedule.end_factor: is for linear, cosine, not constant",
+        ),
+        (
+            &["schedule.kind=one_cycle", "schedule.warmup.steps=3"],
+            "schedule.warmup: is for constant",
+        ),
+        (&["schedule.warmup.steps=0"], "schedule.warmup: must be"),
+        (&["schedule.warmup.epochs=nan"], "schedule.warmup: must be"),
+        (&["schedule.warmup_factor=0.5"], "needs schedule.warmup"),
+        (
+            &["schedule.warmup.steps=3", "schedule.warmup_factor=0"],
+            "schedule.warmup_factor: must be in (0, 1]",
+        ),
+        (
+            &["schedule.kind=cosine", "schedule.end_factor=1.5"],
+            "schedule.end_factor: must be in [0, 1]",
+        ),
+        (
+            &["schedule.kind=step", "schedule.factor=1"],
+            "schedule.factor: must be in (0, 1)",
+        ),
+        (
+            &["schedule.kind=plateau", "schedule.min_rate=-1"],
+            "schedule.min_rate: must be 0 or more",
+        ),
+        (
+            &["schedule.kind=one_cycle", "schedule.div_factor=0"],
+            "schedule.div_factor: must be 1 or more",
+        ),
         (&["epochs"], "--set: takes key=value"),
         (&["seed.x=1", "seed=1", "seed.y=1"], "seed is a value"),
     ] {
