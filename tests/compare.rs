@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use cellway::checkpoint::Checkpoint;
@@ -100,35 +101,61 @@ fn a_model_is_within_tolerance_in_every_dtype_and_engine() {
     }
 }
 
+/// 100 steps of every optimizer: losses and every parameter by name.
 #[test]
 fn gradients_and_optimizer_steps_are_compared_by_name() {
     let sandbox = trained();
-    for optimizer in ["adam", "sgd"] {
-        let found = json(
-            &sandbox,
-            &[
-                MODEL,
-                "--dtype",
-                "f64",
-                "--gradients",
-                "--steps",
-                "5",
-                "--optimizer",
-                optimizer,
-                "--learning-rate",
-                "0.01",
-            ],
-        );
-        assert_ne!(found["comparison"]["verdict"], "outside", "{found:#}");
-        let names = names(&found);
-        for name in [
-            "grad/embedded",
-            "grad/lstm.weight_hh_l0",
-            "grad/head.bias",
-            "steps/loss",
-            "steps/embedding.weight",
-        ] {
-            assert!(names.contains(&name), "{name} of {names:?}");
+    for (optimizer, more) in [
+        (
+            "adam",
+            ["--weight-decay", "0.01", "--learning-rate", "0.01"],
+        ),
+        (
+            "adamw",
+            ["--weight-decay", "0.01", "--learning-rate", "0.01"],
+        ),
+        ("sgd", ["--momentum", "0.9", "--learning-rate", "0.01"]),
+        (
+            "adagrad",
+            ["--weight-decay", "0.01", "--learning-rate", "0.01"],
+        ),
+        (
+            "adadelta",
+            ["--weight-decay", "0.01", "--learning-rate", "1"],
+        ),
+    ] {
+        for dtype in ["f64", "f32"] {
+            let mut arguments = vec![MODEL, "--gradients", "--steps", "100", "--dtype", dtype];
+            arguments.extend(["--optimizer", optimizer]);
+            arguments.extend(more);
+            let found = json(&sandbox, &arguments);
+            assert_ne!(found["comparison"]["verdict"], "outside", "{found:#}");
+            let stages = found["comparison"]["stages"].as_array().unwrap();
+            let stage = |name: &str| {
+                let found = stages.iter().find(|stage| stage["name"] == name);
+                found.unwrap_or_else(|| panic!("{name}"))
+            };
+            for name in ["grad/embedded", "grad/lstm.weight_hh_l0", "grad/head.bias"] {
+                assert_eq!(stage(name)["quantity"], "gradient");
+            }
+            for (name, _) in cellway::model::Model::load(sandbox.path().join(MODEL))
+                .unwrap()
+                .parameters()
+            {
+                assert_eq!(stage(&format!("steps/{name}"))["quantity"], "step");
+            }
+            let losses = stage("steps/loss");
+            let _ = writeln!(
+                std::io::stderr(),
+                "{optimizer} {dtype}: losses {} apart, of tolerance {}",
+                losses["absolute"],
+                losses["share"]
+            );
+            assert_eq!(losses["shape"], serde_json::json!([100]));
+            assert_eq!(
+                losses["tolerance"],
+                if dtype == "f64" { 1e-10 } else { 1e-5 }
+            );
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::compare::{
 use crate::data::TextReader;
 use crate::report::{Progress, Table};
 use crate::runtime;
+use crate::train::optim::OptimizerKind;
 
 /// The most numbers that the gates and states of all steps may be: above this,
 /// both sides together would need more than some 8 GB.
@@ -174,8 +175,28 @@ pub(super) struct Compare {
 enum OptimizerArg {
     /// Adam
     Adam,
+    /// AdamW: with decoupled --weight-decay
+    #[value(name = "adamw")]
+    AdamW,
     /// SGD, with --momentum
     Sgd,
+    /// AdaGrad
+    #[value(name = "adagrad")]
+    AdaGrad,
+    /// Adadelta
+    Adadelta,
+}
+
+impl From<OptimizerArg> for OptimizerKind {
+    fn from(arg: OptimizerArg) -> Self {
+        match arg {
+            OptimizerArg::Adam => OptimizerKind::Adam,
+            OptimizerArg::AdamW => OptimizerKind::AdamW,
+            OptimizerArg::Sgd => OptimizerKind::Sgd,
+            OptimizerArg::AdaGrad => OptimizerKind::AdaGrad,
+            OptimizerArg::Adadelta => OptimizerKind::Adadelta,
+        }
+    }
 }
 
 impl Compare {
@@ -248,8 +269,8 @@ impl Compare {
         if !(0.0..1.0).contains(&self.momentum) {
             bail!("--momentum: must be in [0, 1)");
         }
-        if self.momentum != 0.0 && matches!(self.optimizer, OptimizerArg::Adam) {
-            bail!("--momentum: is for --optimizer sgd; adam has its own");
+        if self.momentum != 0.0 && !matches!(self.optimizer, OptimizerArg::Sgd) {
+            bail!("--momentum: is for --optimizer sgd");
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             bail!("--weight-decay: must be 0 or more");
@@ -348,12 +369,9 @@ impl Compare {
         let kind = self.dtype.map_or(subject.kind(), Kind::from);
         add("--dtype", dtype_name(kind).into());
         if let Some(steps) = self.steps {
-            let optimizer = match self.optimizer {
-                OptimizerArg::Adam => "adam",
-                OptimizerArg::Sgd => "sgd",
-            };
             add("--steps", steps.to_string().into());
-            add("--optimizer", optimizer.into());
+            let optimizer = OptimizerKind::from(self.optimizer);
+            add("--optimizer", optimizer.name().into());
             add("--learning-rate", self.learning_rate.to_string().into());
             add("--momentum", self.momentum.to_string().into());
             add("--weight-decay", self.weight_decay.to_string().into());

@@ -13,6 +13,7 @@ use crate::checkpoint::safetensors::{self, Tensors};
 use crate::checkpoint::{Checkpoint, DType};
 use crate::error::{Error, Result};
 use crate::runtime::LIBTORCH_VERSION;
+use crate::train::optim::OptimizerKind;
 
 /// The version of the file format that `scripts/reference.py` writes.
 const FORMAT: &str = "1";
@@ -82,8 +83,8 @@ pub struct Weight {
 pub struct Steps {
     /// How many.
     pub steps: u64,
-    /// `adam` or `sgd`.
-    pub optimizer: String,
+    /// Which.
+    pub optimizer: OptimizerKind,
     /// `lr`.
     pub learning_rate: f64,
     /// Of SGD.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::lstm::params::GATE_NAMES;
 use crate::lstm::{Call, Engine, Lstm, Mode, Output, State};
 use crate::model::{Batch, Model};
-use crate::train::optim::{Adam, Group, Optimizer, Sgd};
+use crate::train::optim::{Group, Optimizer, OptimizerSettings};
 
 /// What a layer has at each step, in the order in which it is computed.
 const OF_A_STEP: [&str; 6] = ["i", "f", "g", "o", "c", "h"];
@@ -442,15 +442,12 @@ impl<'a> Task<'a> {
             rate_factor: 1.0,
             weight_decay: steps.weight_decay,
         };
-        let mut optimizer: Box<dyn Optimizer> = match steps.optimizer.as_str() {
-            "adam" => Box::new(Adam::new(vec![group])),
-            "sgd" => Box::new(Sgd::new(vec![group], steps.momentum)),
-            other => {
-                let message =
-                    format!("is {other:?} in the reference; this cellway has adam and sgd");
-                return Err(Error::config("optimizer", message));
-            }
+        let settings = OptimizerSettings {
+            kind: steps.optimizer,
+            momentum: steps.momentum,
+            ..OptimizerSettings::default()
         };
+        let mut optimizer = Optimizer::new(&settings, vec![group])?;
         let mut losses = Vec::new();
         for _ in 0..steps.steps {
             let Some(loss) = self.forward(&self.roots(), engine)?.loss else {

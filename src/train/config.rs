@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Limit, ReadOptions};
+pub use self::schedule::{ScheduleConfig, ScheduleKind, Span};
+pub use self::train::TrainConfig;
+use crate::data::ReadOptions;
 use crate::error::{Error, Result};
-use crate::lstm::{BiasInit, Engine, Init, LstmConfig};
-use crate::metrics::Metric;
+use crate::lstm::{BiasInit, Init, LstmConfig};
 use crate::model::Pooling;
+
+mod schedule;
+mod train;
 
 /// A whole run. Paths are taken from the folder that the command runs in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,8 @@ pub struct Config {
     pub head: HeadConfig,
     /// The loop.
     pub train: TrainConfig,
+    /// The learning rate over the loop.
+    pub schedule: ScheduleConfig,
 }
 
 /// Files, or how to split one.
@@ -204,61 +210,6 @@ pub struct HeadConfig {
     pub dropout: f64,
 }
 
-/// Which optimizer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// Kingma and Ba 2015.
-    #[default]
-    Adam,
-    /// Stochastic gradient descent with momentum.
-    Sgd,
-}
-
-/// The loop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Passes over the training texts at the most.
-    pub epochs: u64,
-    /// Size of a batch: `{ sentences = 32 }` or `{ tokens = 2048 }`, padding
-    /// counted.
-    pub batch: Limit,
-    /// Adam or SGD.
-    pub optimizer: OptimizerKind,
-    /// The rate of all parameters but the embedding's.
-    pub learning_rate: f64,
-    /// SGD's momentum.
-    pub momentum: f64,
-    /// Added to each gradient: this times the parameter.
-    pub weight_decay: f64,
-    /// The largest norm of all gradients together; longer ones are scaled down.
-    pub clip_norm: Option<f64>,
-    /// What chooses the best epoch on dev.
-    pub metric: Metric,
-    /// Stop after so many epochs without a better one; without it never.
-    pub patience: Option<u64>,
-    /// Who computes.
-    pub engine: Engine,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        TrainConfig {
-            epochs: 10,
-            batch: Limit::Sentences(32),
-            optimizer: OptimizerKind::Adam,
-            learning_rate: 1e-3,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            clip_norm: Some(1.0),
-            metric: Metric::Accuracy,
-            patience: None,
-            engine: Engine::Fused,
-        }
-    }
-}
-
 impl Config {
     /// Reads `path`, with `overrides` such as `train.epochs=3` put over it.
     ///
@@ -307,52 +258,12 @@ impl Config {
     }
 
     fn validate(&self) -> Result<()> {
-        let check = |holds: bool, key: &str, takes: &str| match holds {
-            true => Ok(()),
-            false => Err(Error::config(key, takes)),
-        };
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        let train = &self.train;
-        let batch = match train.batch {
-            Limit::Sentences(size) | Limit::Tokens(size) => size,
-        };
+        self.train.validate()?;
+        self.schedule.validate()?;
         check(
             !self.data.train.as_os_str().is_empty(),
             "data.train",
             "must name the file of the training texts",
-        )?;
-        check(batch > 0, "train.batch", "must be 1 or more")?;
-        check(train.epochs > 0, "train.epochs", "must be 1 or more")?;
-        check(
-            positive(train.learning_rate),
-            "train.learning_rate",
-            "must be above 0",
-        )?;
-        check(
-            (0.0..1.0).contains(&train.momentum),
-            "train.momentum",
-            "must be in [0, 1)",
-        )?;
-        check(
-            train.momentum == 0.0 || train.optimizer == OptimizerKind::Sgd,
-            "train.momentum",
-            "is for sgd; adam has its own",
-        )?;
-        check(
-            not_negative(train.weight_decay),
-            "train.weight_decay",
-            "must be 0 or more",
-        )?;
-        check(
-            train.clip_norm.is_none_or(positive),
-            "train.clip_norm",
-            "must be above 0; leave it out for no clipping",
-        )?;
-        check(
-            train.patience != Some(0),
-            "train.patience",
-            "must be 1 or more",
         )?;
         check(
             positive(self.embedding.rate_factor),
@@ -401,6 +312,18 @@ impl Config {
         let init = self.lstm.init()?;
         init.validate(&lstm).map_err(in_section)
     }
+}
+
+/// An error for the key unless it `holds`.
+fn check(holds: bool, key: &str, takes: &str) -> Result<()> {
+    match holds {
+        true => Ok(()),
+        false => Err(Error::config(key, takes)),
+    }
+}
+
+fn positive(x: f64) -> bool {
+    x.is_finite() && x > 0.0
 }
 
 /// Puts `section.key=value` into the table; the value is TOML, or else a string.

@@ -3,9 +3,11 @@
 mod clip;
 mod config;
 mod corpus;
+mod groups;
 pub mod optim;
 mod prepare;
 mod run_folder;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +18,15 @@ use tch::{Device, Tensor};
 
 pub use self::clip::clip_norm;
 pub use self::config::{
-    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, OptimizerKind, TextConfig,
-    TrainConfig,
+    Config, DataConfig, EmbeddingConfig, HeadConfig, LstmSection, ScheduleConfig, ScheduleKind,
+    Span, TextConfig, TrainConfig,
 };
 pub use self::corpus::Corpus;
-use self::optim::{Adam, Group, Optimizer, Sgd};
+use self::groups::groups;
+use self::optim::Optimizer;
 pub use self::prepare::{Prepared, prepare};
 pub use self::run_folder::RunFolder;
+use self::schedule::Schedule;
 use crate::data::{epoch_batches, padding_share};
 use crate::error::{Error, Result};
 use crate::lstm::{Engine, Mode};
@@ -41,6 +45,8 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// The mean norm of the gradients before clipping.
     pub gradient_norm: f64,
+    /// Of the epoch's last step.
+    pub learning_rate: f64,
     /// Training texts per second.
     pub texts_per_second: f64,
     /// The share of padding in the training batches.
@@ -93,18 +99,21 @@ pub fn fit(
 ) -> Result<Summary> {
     let metric = config.train.metric;
     let lengths = train.lengths();
-    let mut optimizer = optimizer(config, model);
+    let mut optimizer = Optimizer::new(&config.train.optimizer(), groups(config, model))?;
+    let mut schedule = schedule(config, &lengths);
     let mut epochs: Vec<EpochRecord> = Vec::new();
-    let (mut best_epoch, mut best, mut step) = (0, f64::NAN, 0);
+    let (mut best_epoch, mut best, mut step, mut rate) = (0, f64::NAN, 0, 0.0);
     for epoch in 1..=config.train.epochs {
         let batches = epoch_batches(&lengths, config.train.batch, config.seed, epoch);
         let started = Instant::now();
         let (mut loss_sum, mut norm_sum, mut seen) = (0.0, 0.0, 0);
         observer.epoch_starts(epoch, lengths.len() as u64);
         for rows in &batches {
+            rate = schedule.rate(step);
             step += 1;
             let stream = Stream::new(config.seed, "dropout").at(step);
-            let (loss, norm) = train_step(config, model, optimizer.as_mut(), train, rows, stream)?;
+            let (loss, norm) =
+                train_step(config, model, &mut optimizer, train, rows, stream, rate)?;
             if !(loss.is_finite() && norm.is_finite()) {
                 let what = format!("the loss is {loss} and the norm of the gradients {norm}");
                 return Err(diverged(step, epoch, &what, best_epoch, folder));
@@ -123,6 +132,7 @@ pub fn fit(
             measured => measured?,
         };
         let value = dev.value(metric.name()).unwrap_or(f64::NAN);
+        schedule.epoch_ends(value);
         let is_best = best_epoch == 0 || metric.better(value, best);
         if is_best {
             (best_epoch, best) = (epoch, value);
@@ -133,6 +143,7 @@ pub fn fit(
             steps: step,
             train_loss: loss_sum / seen as f64,
             gradient_norm: norm_sum / batches.len() as f64,
+            learning_rate: rate,
             texts_per_second: seen as f64 / seconds,
             padding: padding_share(&lengths, &batches),
             dev,
@@ -156,14 +167,28 @@ pub fn fit(
     })
 }
 
+/// The schedule of a run over texts of these lengths.
+fn schedule(config: &Config, lengths: &[usize]) -> Schedule {
+    let first = epoch_batches(lengths, config.train.batch, config.seed, 1);
+    let (rate, metric) = (config.train.learning_rate(), config.train.metric);
+    Schedule::new(
+        &config.schedule,
+        rate,
+        metric,
+        first.len() as u64,
+        config.train.epochs,
+    )
+}
+
 /// Forward, backward, clip, update. Gives the loss and the gradients' norm.
 fn train_step(
     config: &Config,
     model: &Model,
-    optimizer: &mut dyn Optimizer,
+    optimizer: &mut Optimizer,
     train: &Corpus,
     rows: &[usize],
     dropout: Stream,
+    rate: f64,
 ) -> Result<(f64, f64)> {
     let batch = model.batch(rows.iter().map(|&row| train.texts[row].as_slice()))?;
     let truth: Vec<i64> = rows
@@ -176,17 +201,14 @@ fn train_step(
     let loss = model.loss(&logits, &truth);
     optimizer.zero_grad();
     loss.backward();
-    let parameters = optimizer
-        .groups()
-        .iter()
-        .flat_map(|group| &group.parameters);
-    let norm = clip_norm(parameters.map(|(_, tensor)| tensor), config.train.clip_norm);
+    let parameters = optimizer.parameters().map(|(_, tensor)| tensor);
+    let norm = clip_norm(parameters, config.train.clip_norm);
     // Together, so that the device is waited for once.
     let norm = norm.unwrap_or_else(|| loss.zeros_like());
     let both = Tensor::stack(&[loss.detach(), norm], 0).to_device(Device::Cpu);
     let (loss, norm) = (both.double_value(&[0]), both.double_value(&[1]));
     if loss.is_finite() && norm.is_finite() {
-        optimizer.step(config.train.learning_rate);
+        optimizer.step(rate);
     }
     Ok((loss, norm))
 }
@@ -212,29 +234,6 @@ pub fn evaluate(model: &Model, corpus: &Corpus, engine: Engine) -> Result<Metric
         .map(|prediction| prediction.class)
         .collect();
     Ok(Metrics::new(&corpus.labels, &corpus.classes, &predicted)?.with_loss(loss))
-}
-
-/// The embedding has a group of its own, for its rate; frozen it has none.
-fn optimizer(config: &Config, model: &Model) -> Box<dyn Optimizer> {
-    let (embedding, rest): (Vec<_>, Vec<_>) = model
-        .parameters()
-        .into_iter()
-        .filter(|(_, tensor)| tensor.requires_grad())
-        .map(|(name, tensor)| (name, tensor.shallow_clone()))
-        .partition(|(name, _)| name.starts_with("embedding."));
-    let group = |parameters, rate_factor| Group {
-        parameters,
-        rate_factor,
-        weight_decay: config.train.weight_decay,
-    };
-    let groups = vec![
-        group(rest, 1.0),
-        group(embedding, config.embedding.rate_factor),
-    ];
-    match config.train.optimizer {
-        OptimizerKind::Adam => Box::new(Adam::new(groups)),
-        OptimizerKind::Sgd => Box::new(Sgd::new(groups, config.train.momentum)),
-    }
 }
 
 fn diverged(step: u64, epoch: u64, what: &str, best_epoch: u64, folder: &RunFolder) -> Error {

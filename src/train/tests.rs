@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tch::Tensor;
 
+use super::optim::OptimizerKind;
 use super::*;
 
 #[derive(Default)]
@@ -19,13 +20,13 @@ impl Observer for Log {
     }
 }
 
-struct Toy {
+pub(super) struct Toy {
     folder: tempfile::TempDir,
-    config: Config,
+    pub config: Config,
 }
 
 impl Toy {
-    fn new() -> Toy {
+    pub fn new() -> Toy {
         let folder = tempfile::tempdir().unwrap();
         let mut text = String::from("text,label\n");
         for n in 0..120 {
@@ -42,7 +43,7 @@ impl Toy {
         config.head.dropout = 0.1;
         config.train.epochs = 4;
         config.train.batch = crate::data::Limit::Sentences(8);
-        config.train.learning_rate = 0.02;
+        config.train.learning_rate = Some(0.02);
         Toy { folder, config }
     }
 
@@ -99,15 +100,20 @@ fn the_same_seed_gives_the_same_bits_and_another_does_not() {
 }
 
 #[test]
-fn both_engines_and_both_optimizers_learn() {
+fn both_engines_and_all_optimizers_learn() {
     for engine in [Engine::Plain, Engine::Fused] {
-        for optimizer in [OptimizerKind::Adam, OptimizerKind::Sgd] {
+        for optimizer in OptimizerKind::ALL {
             let mut toy = Toy::new();
             toy.config.train.engine = engine;
             toy.config.train.optimizer = optimizer;
-            if optimizer == OptimizerKind::Sgd {
-                toy.config.train.learning_rate = 0.5;
-                toy.config.train.momentum = 0.9;
+            match optimizer {
+                OptimizerKind::Sgd => {
+                    toy.config.train.learning_rate = Some(0.5);
+                    toy.config.train.momentum = 0.9;
+                }
+                OptimizerKind::AdaGrad => toy.config.train.learning_rate = Some(0.1),
+                OptimizerKind::Adadelta => toy.config.train.learning_rate = Some(10.0),
+                OptimizerKind::Adam | OptimizerKind::AdamW => {}
             }
             let epochs = toy.run("a").0.unwrap().epochs;
             assert!(
@@ -121,7 +127,7 @@ fn both_engines_and_both_optimizers_learn() {
 #[test]
 fn a_loss_that_explodes_stops_and_names_the_step() {
     let mut toy = Toy::new();
-    toy.config.train.learning_rate = 1e38;
+    toy.config.train.learning_rate = Some(1e38);
     toy.config.train.clip_norm = None;
     let (result, ..) = toy.run("a");
     let message = result.unwrap_err().to_string();
@@ -163,7 +169,7 @@ fn a_nan_after_a_good_epoch_keeps_the_good_model() {
 #[test]
 fn a_nan_of_the_last_step_is_no_model() {
     let mut toy = Toy::new();
-    toy.config.train.learning_rate = 1e38;
+    toy.config.train.learning_rate = Some(1e38);
     toy.config.train.epochs = 1;
     toy.config.train.batch = crate::data::Limit::Sentences(1000); // one step
     let (result, ..) = toy.run("a");
@@ -227,7 +233,7 @@ fn moved(toy: &Toy, out: &str, name: &str) -> f64 {
 fn clipping_and_the_embeddings_rate_reach_the_step() {
     let mut toy = Toy::new();
     toy.config.train.optimizer = OptimizerKind::Sgd;
-    toy.config.train.learning_rate = 1.0;
+    toy.config.train.learning_rate = Some(1.0);
     toy.config.train.epochs = 1;
     toy.config.train.batch = crate::data::Limit::Sentences(1000);
     toy.config.train.clip_norm = None;
@@ -245,11 +251,52 @@ fn clipping_and_the_embeddings_rate_reach_the_step() {
 }
 
 #[test]
+fn without_their_decay_biases_move_by_the_gradient_alone() {
+    let mut toy = Toy::new();
+    toy.config.lstm.forget_bias = Some(1.0);
+    toy.config.train.optimizer = OptimizerKind::AdamW;
+    toy.config.train.learning_rate = Some(1e-9);
+    toy.config.train.weight_decay = Some(1e8);
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = crate::data::Limit::Sentences(1000);
+    let decayed = moved(&toy, "with", "lstm.bias");
+    assert!(decayed > 0.1, "{decayed}");
+    toy.config.train.decay_biases = false;
+    let stayed = moved(&toy, "without", "lstm.bias");
+    assert!(stayed < 1e-6, "{stayed}");
+    assert!(moved(&toy, "weights", "lstm.weight") > 0.1);
+}
+
+#[test]
+fn the_schedule_reaches_the_step_and_the_record() {
+    let mut toy = Toy::new();
+    toy.config.schedule.kind = ScheduleKind::Linear;
+    toy.config.train.batch = crate::data::Limit::Sentences(48); // two steps
+    let summary = toy.run("a").0.unwrap();
+    let expected = [7.0, 5.0, 3.0, 1.0].map(|eighths| 0.02 * eighths / 8.0);
+    for (record, expected) in summary.epochs.iter().zip(expected) {
+        assert!((record.learning_rate - expected).abs() < 1e-15);
+    }
+    let lines = std::fs::read_to_string(toy.path("a/metrics.jsonl")).unwrap();
+    assert!(lines.contains("\"learning_rate\":0.0175"), "{lines}");
+
+    // SGD of one step moves by the rate of that step.
+    toy.config.train.optimizer = OptimizerKind::Sgd;
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = crate::data::Limit::Sentences(1000);
+    let whole = moved(&toy, "whole", "");
+    toy.config.schedule.kind = ScheduleKind::Constant;
+    toy.config.schedule.warmup = Some(Span::Steps(5));
+    let third = moved(&toy, "third", "");
+    assert!((third / whole - 1.0 / 3.0).abs() < 1e-3, "{third} {whole}");
+}
+
+#[test]
 fn the_loss_of_an_epoch_is_the_mean_over_texts() {
     let mut toy = Toy::new();
     // Batches of 64 and 32: a mean of batch means would weigh them alike.
     toy.config.train.batch = crate::data::Limit::Sentences(64);
-    toy.config.train.learning_rate = 1e-30;
+    toy.config.train.learning_rate = Some(1e-30);
     toy.config.train.epochs = 1;
     toy.config.head.dropout = 0.0;
     let (summary, _, prepared) = toy.run("a");

@@ -1,6 +1,8 @@
 //! Defaults, overrides, and each wrong key by its name.
 
 use super::*;
+use crate::data::Limit;
+use crate::train::optim::OptimizerKind;
 
 fn load(text: &str, overrides: &[&str]) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
@@ -47,6 +49,43 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
+fn a_schedule_is_a_section_and_a_constant_rate_without_it() {
+    assert_eq!(load(GOOD, &[]).unwrap().schedule, ScheduleConfig::default());
+    let text = format!(
+        "{GOOD}[schedule]\nkind = \"cosine\"\nwarmup = {{ epochs = 1 }}\nlength = {{ steps = 9 }}\n"
+    );
+    let config = load(&text, &["schedule.warmup_factor=0.5"]).unwrap();
+    let expected = ScheduleConfig {
+        kind: ScheduleKind::Cosine,
+        warmup: Some(Span::Epochs(1.0)),
+        warmup_factor: Some(0.5),
+        length: Some(Span::Steps(9)),
+        ..ScheduleConfig::default()
+    };
+    assert_eq!(config.schedule, expected);
+    assert_eq!(load(&config.to_toml().unwrap(), &[]).unwrap(), config);
+}
+
+#[test]
+fn what_the_optimizer_has_of_its_own_is_torchs() {
+    for (name, rate, decay) in [
+        ("adam", 1e-3, 0.0),
+        ("adamw", 1e-3, 1e-2),
+        ("sgd", 1e-3, 0.0),
+        ("adagrad", 1e-2, 0.0),
+        ("adadelta", 1.0, 0.0),
+    ] {
+        let set = format!("train.optimizer={name}");
+        let train = load(GOOD, &[&set]).unwrap().train;
+        assert_eq!(train.optimizer.name(), name);
+        assert_eq!((train.learning_rate(), train.weight_decay()), (rate, decay));
+        let said = ["train.learning_rate=0.5", "train.weight_decay=0.0"];
+        let train = load(GOOD, &[&set, said[0], said[1]]).unwrap().train;
+        assert_eq!((train.learning_rate(), train.weight_decay()), (0.5, 0.0));
+    }
+}
+
+#[test]
 fn each_wrong_key_is_named() {
     for (overrides, message) in [
         (&["train.epoch=3"][..], "train.epoch: unknown field"),
@@ -61,6 +100,14 @@ fn each_wrong_key_is_named() {
         (&["train.learning_rate=nan"], "train.learning_rate"),
         (&["train.momentum=0.9"], "is for sgd"),
         (&["train.momentum=1.5", "train.optimizer=sgd"], "in [0, 1)"),
+        (
+            &["train.optimizer=sgd", "train.nesterov=true"],
+            "train.nesterov: needs a momentum",
+        ),
+        (&["train.rho=0.9"], "train.rho: is for adadelta, not adam"),
+        (&["train.betas=[0.9, 1]"], "train.betas: must both be in"),
+        (&["train.epsilon=0"], "train.epsilon: must be above 0"),
+        (&["train.optimizer=adamax"], "unknown variant `adamax`"),
         (&["train.weight_decay=-1"], "train.weight_decay"),
         (&["train.clip_norm=0"], "train.clip_norm"),
         (&["train.patience=0"], "train.patience"),
@@ -86,6 +133,39 @@ fn each_wrong_key_is_named() {
         ),
         (&["lstm.chrono=9", "lstm.forget_bias=1"], "keep one"),
         (&["data.train="], "data.train: must name the file"),
+        (&["schedule.kind=exponential"], "unknown variant"),
+        (&["schedule.warm=1"], "schedule.warm: unknown field"),
+        (
+            &["schedule.end_factor=0.1"],
+            "schedule.end_factor: is for linear, cosine, not constant",
+        ),
+        (
+            &["schedule.kind=one_cycle", "schedule.warmup.steps=3"],
+            "schedule.warmup: is for constant",
+        ),
+        (&["schedule.warmup.steps=0"], "schedule.warmup: must be"),
+        (&["schedule.warmup.epochs=nan"], "schedule.warmup: must be"),
+        (&["schedule.warmup_factor=0.5"], "needs schedule.warmup"),
+        (
+            &["schedule.warmup.steps=3", "schedule.warmup_factor=0"],
+            "schedule.warmup_factor: must be in (0, 1]",
+        ),
+        (
+            &["schedule.kind=cosine", "schedule.end_factor=1.5"],
+            "schedule.end_factor: must be in [0, 1]",
+        ),
+        (
+            &["schedule.kind=step", "schedule.factor=1"],
+            "schedule.factor: must be in (0, 1)",
+        ),
+        (
+            &["schedule.kind=plateau", "schedule.min_rate=-1"],
+            "schedule.min_rate: must be 0 or more",
+        ),
+        (
+            &["schedule.kind=one_cycle", "schedule.div_factor=0"],
+            "schedule.div_factor: must be 1 or more",
+        ),
         (&["epochs"], "--set: takes key=value"),
         (&["seed.x=1", "seed=1", "seed.y=1"], "seed is a value"),
     ] {

@@ -1,60 +1,45 @@
-//! Stochastic gradient descent, in the form of `torch.optim.SGD`.
+//! Stochastic gradient descent (Robbins and Monro, "A stochastic approximation
+//! method", 1951) with momentum (Polyak, "Some methods of speeding up the
+//! convergence of iteration methods", 1964) and Nesterov's look ahead (Sutskever
+//! et al., "On the importance of initialization and momentum in deep learning",
+//! 2013), in the form of `torch.optim.SGD` without dampening.
 
 use tch::Tensor;
 
-use super::{Group, Optimizer, gradient};
+use super::{Formula, Step, with_decay};
 
 /// ```text
-/// v = momentum · v + g         (the first step: v = g)
-/// θ = θ - rate · v
+/// g = g + decay · θ
+/// v = momentum · v + g                          (v = 0 before the first step)
+/// θ = θ - rate · v                              Nesterov: θ - rate · (g + momentum · v)
 /// ```
 #[derive(Debug)]
-pub struct Sgd {
-    groups: Vec<Group>,
-    /// Of each parameter of each group, from its first step on.
-    velocities: Vec<Vec<Option<Tensor>>>,
-    momentum: f64,
+pub(super) struct Sgd {
+    pub momentum: f64,
+    pub nesterov: bool,
 }
 
-impl Sgd {
-    /// With this momentum; 0 for none.
-    pub fn new(groups: Vec<Group>, momentum: f64) -> Self {
-        let velocities = groups
-            .iter()
-            .map(|group| group.parameters.iter().map(|_| None).collect())
-            .collect();
-        Sgd {
-            groups,
-            velocities,
-            momentum,
+impl Formula for Sgd {
+    fn memory(&self) -> &'static [&'static str] {
+        match self.momentum {
+            0.0 => &[],
+            _ => &["momentum_buffer"],
         }
     }
-}
 
-impl Optimizer for Sgd {
-    fn step(&mut self, rate: f64) {
-        let _no_grad = tch::no_grad_guard();
-        for (group, velocities) in self.groups.iter().zip(&mut self.velocities) {
-            let rate = rate * group.rate_factor;
-            for ((_, parameter), velocity) in group.parameters.iter().zip(velocities) {
-                let Some(gradient) = gradient(parameter, group.weight_decay) else {
-                    continue;
-                };
-                let direction = if self.momentum == 0.0 {
-                    gradient
-                } else {
-                    let moved = match velocity.take() {
-                        None => gradient.copy(),
-                        Some(old) => old * self.momentum + gradient,
-                    };
-                    velocity.insert(moved).shallow_clone()
-                };
-                let _ = parameter.shallow_clone().g_sub_(&(direction * rate));
+    fn update(&self, parameter: &mut Tensor, gradient: Tensor, memory: &mut [Tensor], now: Step) {
+        let gradient = with_decay(gradient, parameter, now.weight_decay);
+        let direction = match memory {
+            [velocity] => {
+                let _ = velocity.g_mul_scalar_(self.momentum);
+                let _ = velocity.g_add_(&gradient);
+                match self.nesterov {
+                    true => gradient + &*velocity * self.momentum,
+                    false => velocity.shallow_clone(),
+                }
             }
-        }
-    }
-
-    fn groups(&self) -> &[Group] {
-        &self.groups
+            _ => gradient,
+        };
+        let _ = parameter.g_sub_(&(direction * now.rate));
     }
 }

@@ -1,0 +1,131 @@
+//! The section `[train]`: the loop.
+
+use serde::{Deserialize, Serialize};
+
+use super::{check, positive};
+use crate::data::Limit;
+use crate::error::{Error, Result};
+use crate::lstm::Engine;
+use crate::metrics::Metric;
+use crate::train::optim::{OptimizerKind, OptimizerSettings};
+
+/// The loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training texts at the most.
+    pub epochs: u64,
+    /// Size of a batch: `{ sentences = 32 }` or `{ tokens = 2048 }`, padding
+    /// counted.
+    pub batch: Limit,
+    /// `adam`, `adamw`, `sgd`, `adagrad` or `adadelta`, each as in
+    /// `torch.optim`.
+    pub optimizer: OptimizerKind,
+    /// The rate of all parameters but the embedding's; without it torch's for the
+    /// optimizer: 0.001, of AdaGrad 0.01, of Adadelta 1.
+    pub learning_rate: Option<f64>,
+    /// SGD's momentum.
+    pub momentum: f64,
+    /// Whether SGD's momentum looks ahead.
+    pub nesterov: bool,
+    /// β1 and β2 of Adam and AdamW; without them 0.9 and 0.999.
+    pub betas: Option<[f64; 2]>,
+    /// ε of all optimizers but SGD; without it torch's.
+    pub epsilon: Option<f64>,
+    /// ρ of Adadelta; without it 0.9.
+    pub rho: Option<f64>,
+    /// Added to each gradient: this times the parameter; of AdamW decoupled from
+    /// the gradient. Without it torch's: 0.01 of AdamW, else 0.
+    pub weight_decay: Option<f64>,
+    /// Whether biases decay, too, as in PyTorch where nobody sorts them out.
+    pub decay_biases: bool,
+    /// The largest norm of all gradients together; longer ones are scaled down.
+    pub clip_norm: Option<f64>,
+    /// What chooses the best epoch on dev.
+    pub metric: Metric,
+    /// Stop after so many epochs without a better one; without it never.
+    pub patience: Option<u64>,
+    /// Who computes.
+    pub engine: Engine,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            epochs: 10,
+            batch: Limit::Sentences(32),
+            optimizer: OptimizerKind::Adam,
+            learning_rate: None,
+            momentum: 0.0,
+            nesterov: false,
+            betas: None,
+            epsilon: None,
+            rho: None,
+            weight_decay: None,
+            decay_biases: true,
+            clip_norm: Some(1.0),
+            metric: Metric::Accuracy,
+            patience: None,
+            engine: Engine::Fused,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The optimizer with its numbers.
+    pub fn optimizer(&self) -> OptimizerSettings {
+        OptimizerSettings {
+            kind: self.optimizer,
+            momentum: self.momentum,
+            nesterov: self.nesterov,
+            betas: self.betas,
+            epsilon: self.epsilon,
+            rho: self.rho,
+        }
+    }
+
+    /// The learning rate, the optimizer's own where none is said.
+    pub fn learning_rate(&self) -> f64 {
+        self.learning_rate
+            .unwrap_or_else(|| self.optimizer.learning_rate())
+    }
+
+    /// The weight decay, the optimizer's own where none is said.
+    pub fn weight_decay(&self) -> f64 {
+        self.weight_decay
+            .unwrap_or_else(|| self.optimizer.weight_decay())
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let batch = match self.batch {
+            Limit::Sentences(size) | Limit::Tokens(size) => size,
+        };
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        check(batch > 0, "train.batch", "must be 1 or more")?;
+        check(self.epochs > 0, "train.epochs", "must be 1 or more")?;
+        check(
+            positive(self.learning_rate()),
+            "train.learning_rate",
+            "must be above 0",
+        )?;
+        self.optimizer().validate().map_err(|error| match error {
+            Error::Config { key, message } => Error::config(format!("train.{key}"), message),
+            other => other,
+        })?;
+        check(
+            not_negative(self.weight_decay()),
+            "train.weight_decay",
+            "must be 0 or more",
+        )?;
+        check(
+            self.clip_norm.is_none_or(positive),
+            "train.clip_norm",
+            "must be above 0; leave it out for no clipping",
+        )?;
+        check(
+            self.patience != Some(0),
+            "train.patience",
+            "must be 1 or more",
+        )
+    }
+}
