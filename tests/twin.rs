@@ -96,7 +96,7 @@ impl Start {
                 .args(["--out".into(), out.clone()])
                 .args(["--batches".into(), self.at("batches.json")])
                 .args(["--predict".into(), self.at("test.jsonl")])
-                .args(["--learning-rate", &train.learning_rate.to_string()])
+                .args(["--learning-rate", &train.learning_rate().to_string()])
                 .args(["--clip-norm", &train.clip_norm.unwrap().to_string()])
                 .args(["--threads", "1", "--dtype", dtype])
                 .args(more),
