@@ -18,7 +18,7 @@ use tch::{Device, Kind};
 pub use self::measure::Difference;
 use self::measure::{Bound, measure};
 pub use self::reference::{Origin, Reference, Steps, Weight};
-use self::stages::{Stage, Task};
+use self::stages::{Stage, Task, is_float};
 pub use self::subject::Subject;
 pub use self::tolerance::{Quantity, Tolerance};
 use self::tolerance::{SMALL_GRADIENT, is_cuda};
@@ -127,6 +127,8 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
             ),
         ));
     }
+    let known = stages::stages(&subject);
+    expect_known(reference, &known)?;
     let theirs = reference.kind();
     let kind = settings.kind.unwrap_or(theirs);
     let subject = subject.cast(kind, settings.device)?;
@@ -141,9 +143,6 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
         gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
         step: settings.step_tolerance.unwrap_or(default.step),
     };
-    let known = stages::stages(&subject);
-    expect_known(reference, &known)?;
-
     let task = Task::new(reference, &subject)?;
     let has = |start: &str| {
         reference
@@ -307,6 +306,13 @@ fn expect_known(reference: &Reference, known: &[Stage]) -> Result<()> {
         .find(|name| !known.iter().any(|stage| stage.name == **name))
     {
         return refuse(name, "is none that this model has");
+    }
+    let strange = |(_, tensor): &(&String, &tch::Tensor)| !is_float(tensor.kind());
+    if let Some((name, tensor)) = reference.expected.iter().find(strange) {
+        return refuse(
+            name,
+            &format!("is {:?}, not f64, f32, f16 or bf16", tensor.kind()),
+        );
     }
     let Some(origin) = &reference.origin else {
         return Ok(());

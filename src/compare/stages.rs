@@ -194,9 +194,9 @@ impl<'a> Task<'a> {
             };
             Ok(tensor.f_to_device(parameter.device())?.f_to_kind(kind)?)
         };
-        let refuse = |name: &str, message: String| {
+        let refusal = |name: &str, message: String| {
             let message = format!("{name} {message}");
-            Err(Error::file(&reference.path, message))
+            Error::file(&reference.path, message)
         };
         let lead = reference.input(match subject {
             Subject::Classifier(_) => "ids",
@@ -206,7 +206,7 @@ impl<'a> Task<'a> {
             [batch, time, ..] if batch > 0 && time > 0 => [batch, time],
             _ => {
                 let message = format!("has the shape {:?}: no text, or no step", lead.size());
-                return refuse("the input", message);
+                return Err(refusal("the input", message));
             }
         };
         let lengths = match reference.lengths()? {
@@ -215,10 +215,10 @@ impl<'a> Task<'a> {
         };
         let fits = |length: &i64| (0..=time).contains(length);
         if lengths.len() as i64 != batch || !lengths.iter().all(fits) {
-            return refuse(
+            return Err(refusal(
                 "lengths",
                 format!("must be {batch} numbers from 0 to {time}"),
-            );
+            ));
         }
         let what = match subject {
             Subject::Classifier(model) => {
@@ -230,15 +230,15 @@ impl<'a> Task<'a> {
                 ] {
                     if tensor.size() != shape || tensor.kind() != Kind::Int64 {
                         let (size, kind) = (tensor.size(), tensor.kind());
-                        return refuse(
+                        return Err(refusal(
                             name,
                             format!("must be {shape:?} i64, not {size:?} {kind:?}"),
-                        );
+                        ));
                     }
                     let within = tensor.ge(0).logical_and(&tensor.lt(limit));
                     if within.all().int64_value(&[]) == 0 {
                         let message = format!("must be 0 to {}, as this model has them", limit - 1);
-                        return refuse(name, message);
+                        return Err(refusal(name, message));
                     }
                 }
                 What::Classify {
@@ -251,14 +251,43 @@ impl<'a> Task<'a> {
                 }
             }
             Subject::Lstm { lstm, .. } => {
-                let x = to(lead)?;
-                let part = |name: &str| reference.inputs.get(name).map(to).transpose();
-                let start = match (part("h0")?, part("c0")?) {
+                let config = lstm.config();
+                let (width, rows) = (
+                    config.output_size(),
+                    config.num_layers * config.directions(),
+                );
+                let h = [rows, batch, width];
+                let c = [rows, batch, config.hidden_size];
+                let x = [batch, time, config.input_size];
+                let y = [batch, time, config.directions() * width];
+                let part = |name: &str, shape: [i64; 3]| match reference.inputs.get(name) {
+                    None => Ok(None),
+                    Some(tensor) if tensor.size() == shape && is_float(tensor.kind()) => {
+                        to(tensor).map(Some)
+                    }
+                    Some(tensor) => {
+                        let (size, kind) = (tensor.size(), tensor.kind());
+                        let message = format!("must be {shape:?} floats, not {size:?} {kind:?}");
+                        Err(refusal(name, message))
+                    }
+                };
+                let missing = || refusal("x", "is missing".to_owned());
+                let x = part("x", x)?.ok_or_else(missing)?;
+                let start = match (part("h0", h)?, part("c0", c)?) {
                     (Some(h), Some(c)) => State { h, c },
                     (None, None) => lstm.zero_state(batch, &x),
-                    _ => return refuse("h0 and c0", "must both be there, or neither".to_owned()),
+                    _ => {
+                        return Err(refusal(
+                            "h0 and c0",
+                            "must both be there, or neither".to_owned(),
+                        ));
+                    }
                 };
-                let targets = (part("target_y")?, part("target_h_n")?, part("target_c_n")?);
+                let targets = (
+                    part("target_y", y)?,
+                    part("target_h_n", h)?,
+                    part("target_c_n", c)?,
+                );
                 let targets = match targets {
                     (Some(y), Some(h), Some(c)) => Some([y, h, c]),
                     _ => None,
@@ -468,6 +497,14 @@ impl<'a> Task<'a> {
         }
         Ok(on_cpu(values))
     }
+}
+
+/// Whether a tensor of this dtype is one of those that are compared.
+pub(super) fn is_float(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Double | Kind::Float | Kind::Half | Kind::BFloat16
+    )
 }
 
 struct Pass {
