@@ -245,6 +245,24 @@ fn a_kept_reference_needs_no_python() {
 }
 
 #[test]
+fn a_page_is_written_and_never_over_a_file() {
+    let sandbox = trained();
+    let found = json(&sandbox, &[MODEL, "--gradients", "--html", "page.html"]);
+    let page = fs::read_to_string(sandbox.path().join("page.html")).unwrap();
+    for stage in names(&found) {
+        assert!(page.contains(&format!(">{stage}</th>")), "{stage}");
+    }
+    assert!(page.contains("<dt>engine</dt><dd>plain</dd>"));
+    // Before the checkpoint is even opened.
+    sandbox.fails(
+        &["compare", "no/such/model", "--html", "page.html"],
+        &["--html page.html: is there already; give another name"],
+    );
+    let after = fs::read_to_string(sandbox.path().join("page.html")).unwrap();
+    assert_eq!(after, page);
+}
+
+#[test]
 fn what_leaves_its_tolerance_is_named_with_its_place() {
     let sandbox = trained();
     json(&sandbox, &[MODEL, "--keep", "kept.safetensors"]);

@@ -15,7 +15,7 @@ use crate::compare::{
     python,
 };
 use crate::data::TextReader;
-use crate::report::{Progress, Table};
+use crate::report::{ComparisonPage, Progress, Table, comparison_page};
 use crate::runtime;
 use crate::train::optim::OptimizerKind;
 
@@ -168,6 +168,10 @@ pub(super) struct Compare {
     /// As JSON
     #[arg(long)]
     json: bool,
+
+    /// As a page with plots, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Of `torch.optim`.
@@ -205,6 +209,9 @@ impl Compare {
         self.check_numbers()?;
         if let Some(path) = &self.keep {
             refuse_existing("--keep", path)?;
+        }
+        if let Some(path) = &self.html {
+            refuse_existing("--html", path)?;
         }
         runtime::set_tf32(self.tf32);
         let device = self.device.device.resolve()?;
@@ -246,10 +253,27 @@ impl Compare {
             }))?,
             false => self.show(&found, reference.origin.as_ref())?,
         }
+        if let Some(path) = &self.html {
+            self.write_page(path, &found, reference.origin.as_ref())?;
+        }
         Ok(match found.verdict {
             Verdict::Outside { .. } => OUTSIDE,
             _ => 0,
         })
+    }
+
+    fn write_page(&self, path: &Path, found: &Comparison, origin: Option<&Origin>) -> Result<()> {
+        let page = ComparisonPage {
+            checkpoint: &self.checkpoint,
+            engine: self.engine.into(),
+            threads: tch::get_num_threads() as usize,
+            version: super::VERSION,
+            reference: self.reference.as_deref(),
+            origin,
+            comparison: found,
+            cause: None,
+        };
+        Ok(comparison_page(path, &page)?)
     }
 
     fn check_numbers(&self) -> Result<()> {

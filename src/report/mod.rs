@@ -1,10 +1,12 @@
-//! What people see: progress while a command runs, tables when it ends, and
-//! pictures for a page. Nothing here computes a result.
+//! What people see: progress while a command runs, tables when it ends, pictures
+//! for a page, and pages. Nothing here computes a result.
 
+mod page;
 pub mod plot;
 mod progress;
 mod table;
 
+pub use page::{ComparisonPage, comparison_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};
