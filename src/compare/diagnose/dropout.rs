@@ -9,7 +9,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Case, Cause, Certainty, Diagnosis, plain};
+use super::case::{self, Case, plain};
+use super::{Cause, Certainty, Diagnosis};
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;
 use crate::lstm::{Call, Engine, Lstm, LstmConfig, Mode, State};
@@ -93,7 +94,7 @@ fn within(ours: &Tensor, theirs: &Tensor, tolerance: f64) -> bool {
 fn first_layer(case: &Case) -> Result<Tensor> {
     let evidence = case.evidence;
     let config = evidence.lstm.config();
-    let lstm = super::build(
+    let lstm = case::build(
         LstmConfig {
             num_layers: 1,
             ..config.clone()
@@ -104,7 +105,7 @@ fn first_layer(case: &Case) -> Result<Tensor> {
         h: state.h.narrow(0, 0, config.directions()),
         c: state.c.narrow(0, 0, config.directions()),
     });
-    let mut read = super::run(&lstm, evidence.input, evidence.lengths, state.as_ref())?;
+    let mut read = case::run(&lstm, evidence.input, evidence.lengths, state.as_ref())?;
     Ok(plain(&read.remove("y").unwrap_or_default()))
 }
 
@@ -259,7 +260,7 @@ fn rms_with(case: &Case, ours: &Tensors, p: f64) -> Result<f64> {
         dropout: p,
         ..evidence.lstm.config().clone()
     };
-    let lstm: Lstm = super::build(config, &case.parameters)?;
+    let lstm: Lstm = case::build(config, &case.parameters)?;
     let call = Call {
         lengths: evidence.lengths,
         state: evidence.state,
@@ -267,11 +268,11 @@ fn rms_with(case: &Case, ours: &Tensors, p: f64) -> Result<f64> {
         mode: Mode::Train(Stream::new(0, "dropout left on")),
     };
     let read = lstm.forward(evidence.input, &call)?;
-    let dropped = super::outputs(
+    let dropped = case::outputs(
         read.output,
         read.state.h,
         read.state.c,
         lstm.config().directions(),
     );
-    Ok(super::rms(case, ours, &dropped))
+    Ok(case::rms(case, ours, &dropped))
 }

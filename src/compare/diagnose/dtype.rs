@@ -2,7 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Case, Cause, Certainty, Diagnosis, Fit, plain, rms, run};
+use super::case::{Case, Fit, plain, rms, run};
+use super::{Cause, Certainty, Diagnosis};
 use crate::checkpoint::safetensors::Tensors;
 use crate::compare::dtype_name;
 use crate::error::Result;
