@@ -4,6 +4,7 @@
 //!
 #![doc = include_str!("../../docs/compare.md")]
 
+pub mod diagnose;
 pub mod digest;
 mod measure;
 pub mod python;
