@@ -313,6 +313,123 @@ fn what_leaves_its_tolerance_is_named_with_its_place() {
     );
 }
 
+/// Weights that were converted wrongly, and a reference that was read wrongly.
+#[test]
+fn the_usual_causes_are_named() {
+    let sandbox = trained();
+    json(&sandbox, &[MODEL, "--keep", "kept.safetensors"]);
+    let says = |arguments: &[&str], words: &[&str]| {
+        let mut all = vec!["compare"];
+        all.extend(arguments);
+        let output = sandbox.cellway(&all).assert().code(1);
+        let stdout = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        for word in words {
+            assert!(
+                stdout.contains(word),
+                "{arguments:?}: {word} not in\n{stdout}"
+            );
+        }
+    };
+
+    // The gates of our model in ONNX's order.
+    let model = Path::new("wrong");
+    fs::create_dir(sandbox.path().join(model)).unwrap();
+    for file in ["config.json", "tokenizer.json"] {
+        let from = sandbox.path().join(MODEL).join(file);
+        fs::copy(from, sandbox.path().join(model).join(file)).unwrap();
+    }
+    let weights = format!("{MODEL}/model.safetensors");
+    rewrite(
+        &sandbox,
+        &weights,
+        "wrong/model.safetensors",
+        |_, tensors| {
+            for (name, tensor) in tensors
+                .iter_mut()
+                .filter(|(name, _)| name.starts_with("lstm."))
+            {
+                let blocks = tensor.chunk(4, 0);
+                assert!(blocks.len() == 4, "{name}");
+                *tensor = Tensor::cat(&[&blocks[0], &blocks[3], &blocks[1], &blocks[2]], 0);
+            }
+        },
+    );
+    sandbox.fails(
+        &["compare", "wrong", "--reference", "kept.safetensors"],
+        &[
+            "other weights",
+            "lstm.weight_ih_l0 has other numbers",
+            "--other-weights",
+        ],
+    );
+    says(
+        &[
+            "wrong",
+            "--reference",
+            "kept.safetensors",
+            "--other-weights",
+        ],
+        &["first layer 0, step 0", "gate order", "ONNX"],
+    );
+
+    // The last column of the outputs, where texts had ended before it.
+    rewrite(
+        &sandbox,
+        "kept.safetensors",
+        "last.safetensors",
+        |_, tensors| {
+            let y = &tensors["lstm/y"];
+            let last = y.select(1, y.size()[1] - 1);
+            tensors.insert("pooled".to_owned(), last);
+        },
+    );
+    says(
+        &[MODEL, "--reference", "last.safetensors"],
+        &["first pooled", "last step"],
+    );
+
+    // A bare reference whose batch and time differ in size, read the wrong way.
+    let out = sandbox.path().join("mistakes");
+    let mut python = common::python();
+    let script = common::root().join("scripts/mistakes.py");
+    common::run(python.arg(script).args(["5,7,2,2,4,9", "--out"]).arg(&out));
+    let listed = fs::read_to_string(out.join("mistakes.json")).unwrap();
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert!(listed.len() > 15, "{}", listed.len());
+    json(
+        &sandbox,
+        &[
+            "mistakes/weights.safetensors",
+            "--reference",
+            "mistakes/right.safetensors",
+        ],
+    );
+    for entry in &listed {
+        let file = format!("mistakes/{}", entry["file"].as_str().unwrap());
+        let words: Vec<&str> = entry["says"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap())
+            .collect();
+        let arguments = ["mistakes/weights.safetensors", "--reference", &file];
+        let output = sandbox
+            .cellway(&[&["compare"], &arguments[..]].concat())
+            .assert();
+        let output = output.get_output();
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        // Where even the shapes differ the two cannot be compared.
+        assert!(
+            matches!(output.status.code(), Some(1 | 2)),
+            "{file}: {said}"
+        );
+        for word in words.iter().chain(&[entry["cause"].as_str().unwrap()]) {
+            assert!(said.contains(word), "{file}: {word} not in\n{said}");
+        }
+    }
+}
+
 type Change<'a> = &'a dyn Fn(&mut BTreeMap<String, String>, &mut Tensors);
 
 #[test]

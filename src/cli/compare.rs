@@ -271,7 +271,6 @@ impl Compare {
             reference: self.reference.as_deref(),
             origin,
             comparison: found,
-            cause: None,
         };
         Ok(comparison_page(path, &page)?)
     }
@@ -307,13 +306,7 @@ impl Compare {
         if !self.any_torch {
             reference.expect_torch()?;
         }
-        let has = |start: &str| {
-            reference
-                .expected
-                .keys()
-                .any(|name| name.starts_with(start))
-        };
-        if self.gradients && !has("grad/") {
+        if self.gradients && !reference.has("grad/") {
             bail!(
                 "{}: has no gradients; make it again with --gradients",
                 path.display()
@@ -518,6 +511,9 @@ impl Compare {
                 found.not_shown.join(", ")
             ))?;
         }
+        if !found.other_weights.is_empty() {
+            say(format!("other weights: {}", found.other_weights.join(", ")))?;
+        }
         if let Some(labels) = found.labels_differ {
             say(format!("labels that differ: {labels}"))?;
         }
@@ -531,7 +527,11 @@ impl Compare {
                 "outside: {stages} of {} stages, first {first}",
                 found.stages.len()
             ),
-        })
+        })?;
+        match &found.diagnosis {
+            Some(diagnosis) => say(&diagnosis.message),
+            None => Ok(()),
+        }
     }
 }
 

@@ -14,8 +14,9 @@ mod subject;
 mod tolerance;
 
 use serde::Serialize;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
+pub use self::diagnose::Diagnosis;
 pub use self::measure::Difference;
 use self::measure::{Bound, measure};
 pub use self::reference::{Origin, Reference, Steps, Weight};
@@ -109,6 +110,8 @@ pub struct Comparison {
     pub labels_differ: Option<u64>,
     /// What of the weights differs, where that was allowed.
     pub other_weights: Vec<String>,
+    /// Why a value is outside, if it is one of the usual mistakes.
+    pub diagnosis: Option<Diagnosis>,
 }
 
 /// Holds the subject, as it was loaded from its file, against the reference.
@@ -117,102 +120,207 @@ pub struct Comparison {
 /// tensor, or has one of another shape.
 pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> Result<Comparison> {
     check_architecture(&subject, reference)?;
-    let other_weights = reference.other_weights(&subject.parameters());
-    if !other_weights.is_empty() && !settings.other_weights {
-        let some: Vec<&str> = other_weights.iter().map(String::as_str).collect();
-        return Err(Error::file(
-            &reference.path,
-            format!(
-                "is a reference for other weights: {}; make it again from this checkpoint, or pass --other-weights to see how far they are apart",
-                crate::checkpoint::some_of(&some)
-            ),
-        ));
-    }
+    let other_weights = check_weights(&subject, reference, settings)?;
     let known = stages::stages(&subject);
     expect_known(reference, &known)?;
+
     let theirs = reference.kind();
     let kind = settings.kind.unwrap_or(theirs);
+    let own_kind = subject.kind() == kind;
     let subject = subject.cast(kind, settings.device)?;
-    let there = reference
-        .origin
-        .as_ref()
-        .is_some_and(|origin| origin.device.starts_with("cuda"));
-    let cuda = is_cuda(settings.device) || there;
-    let default = Tolerance::of([kind, theirs], cuda, products(subject.lstm()));
-    let tolerance = Tolerance {
-        value: settings.tolerance.unwrap_or(default.value),
-        gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
-        step: settings.step_tolerance.unwrap_or(default.step),
-    };
     let task = Task::new(reference, &subject)?;
-    let has = |start: &str| {
-        reference
-            .expected
-            .keys()
-            .any(|name| name.starts_with(start))
+    let judge = Judge {
+        known: &known,
+        reference,
+        lstm: subject.lstm(),
+        tolerance: tolerance(&subject, reference, settings, kind),
+        unit: coarser(kind, theirs),
+        largest_gradient: largest(&reference.expected, "grad/"),
     };
-    let mut ours = task.run(&subject, settings.engine, has("grad/"))?;
+
+    let mut ours = task.run(&subject, settings.engine, reference.has("grad/"))?;
+    // In the dtype of its file a parameter has the digest that the reference
+    // may name.
+    let explain = || task.explain(reference, judge.tolerance.value, own_kind);
+    if let Err(error) = judge.same_shapes(&ours) {
+        return Err(match explain()? {
+            Some(found) => Error::file(&reference.path, format!("{error}. {}", found.message)),
+            None => Error::file(
+                &reference.path,
+                format!("{error}; it is of another model or input"),
+            ),
+        });
+    }
+    let mut results = judge.all(&ours)?;
+    let diagnosis = match results.iter().find(|result| result.is_outside()) {
+        // What the LSTM reads is not the same: no mistake of the LSTM.
+        Some(first) if first.name == "embedded" => None,
+        Some(first) if first.quantity == Quantity::Value => explain()?,
+        _ => None,
+    };
     let steps = reference
         .origin
         .as_ref()
         .and_then(|origin| origin.steps.as_ref());
-    if let (Some(steps), true) = (steps, has("steps/")) {
-        ours.extend(task.train(&subject, settings.engine, steps)?);
+    if let (Some(steps), true) = (steps, reference.has("steps/")) {
+        let trained = task.train(&subject, settings.engine, steps)?;
+        results.extend(judge.all(&trained)?);
+        ours.extend(trained);
     }
-
-    let largest_gradient = largest(&reference.expected, "grad/");
-    let unit = coarser(kind, theirs);
-    let (mut results, mut not_shown) = (Vec::new(), Vec::new());
-    for stage in &known {
-        let Some(expected) = reference.expected.get(&stage.name) else {
-            continue;
-        };
-        let Some(computed) = ours.get(&stage.name) else {
-            not_shown.push(stage.name.clone());
-            continue;
-        };
-        if computed.size() != expected.size() {
-            return Err(Error::file(
-                &reference.path,
-                format!(
-                    "tensor {:?} has the shape {:?}, but ours has {:?}; it is of another model or input",
-                    stage.name,
-                    expected.size(),
-                    computed.size()
-                ),
-            ));
-        }
-        let allowed = tolerance.get(stage.quantity);
-        let bound = match stage.quantity {
-            Quantity::Gradient => {
-                let scale = size(expected).max(SMALL_GRADIENT * largest_gradient);
-                Bound::Tensor(allowed * if scale > 0.0 { scale } else { 1.0 })
-            }
-            _ => Bound::Element(allowed),
-        };
-        let difference = measure(computed, expected, bound, unit, stage.time())?;
-        results.push(StageResult {
-            name: stage.name.clone(),
-            quantity: stage.quantity,
-            shape: expected.size(),
-            tolerance: allowed,
-            at: stage.place(&difference.place, subject.lstm()),
-            difference,
-        });
-    }
+    let shown = |stage: &&Stage| !ours.contains_key(&stage.name);
+    let there = |stage: &&Stage| reference.expected.contains_key(&stage.name);
     Ok(Comparison {
-        verdict: verdict(&known, &results),
-        stages: results,
-        not_shown,
-        tolerance,
+        verdict: judge.verdict(&results),
+        not_shown: known
+            .iter()
+            .filter(shown)
+            .filter(there)
+            .map(|stage| stage.name.clone())
+            .collect(),
+        tolerance: judge.tolerance,
         labels_differ: labels_differ(&ours, &reference.expected),
+        stages: results,
         dtype: dtype_name(kind),
         device: match settings.device {
             Device::Cuda(number) => format!("cuda:{number}"),
             _ => "cpu".to_owned(),
         },
         other_weights,
+        diagnosis,
     })
+}
+
+/// What of the weights differs; an error unless that is allowed.
+fn check_weights(
+    subject: &Subject,
+    reference: &Reference,
+    settings: &Settings,
+) -> Result<Vec<String>> {
+    let differ = reference.other_weights(&subject.parameters());
+    if differ.is_empty() || settings.other_weights {
+        return Ok(differ);
+    }
+    let some: Vec<&str> = differ.iter().map(String::as_str).collect();
+    let message = format!(
+        "is a reference for other weights: {}; make it again from this checkpoint, or pass --other-weights to see how far they are apart, and why",
+        crate::checkpoint::some_of(&some)
+    );
+    Err(Error::file(&reference.path, message))
+}
+
+fn tolerance(
+    subject: &Subject,
+    reference: &Reference,
+    settings: &Settings,
+    kind: Kind,
+) -> Tolerance {
+    let origin = reference.origin.as_ref();
+    let there = origin.is_some_and(|origin| origin.device.starts_with("cuda"));
+    let cuda = is_cuda(settings.device) || there;
+    let default = Tolerance::of([kind, reference.kind()], cuda, products(subject.lstm()));
+    Tolerance {
+        value: settings.tolerance.unwrap_or(default.value),
+        gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
+        step: settings.step_tolerance.unwrap_or(default.step),
+    }
+}
+
+/// Holds our numbers against the reference's.
+struct Judge<'a> {
+    known: &'a [Stage],
+    reference: &'a Reference,
+    lstm: &'a Lstm,
+    tolerance: Tolerance,
+    /// The dtype that gives the unit in the last place.
+    unit: Kind,
+    largest_gradient: f64,
+}
+
+impl Judge<'_> {
+    /// The stages that both sides have.
+    fn pairs<'b>(
+        &'b self,
+        ours: &'b Tensors,
+    ) -> impl Iterator<Item = (&'b Stage, &'b Tensor, &'b Tensor)> {
+        self.known.iter().filter_map(|stage| {
+            let theirs = self.reference.expected.get(&stage.name)?;
+            Some((stage, ours.get(&stage.name)?, theirs))
+        })
+    }
+
+    fn same_shapes(&self, ours: &Tensors) -> std::result::Result<(), String> {
+        match self
+            .pairs(ours)
+            .find(|(_, ours, theirs)| ours.size() != theirs.size())
+        {
+            None => Ok(()),
+            Some((stage, ours, theirs)) => Err(format!(
+                "tensor {:?} has the shape {:?}, but ours has {:?}",
+                stage.name,
+                theirs.size(),
+                ours.size()
+            )),
+        }
+    }
+
+    fn all(&self, ours: &Tensors) -> Result<Vec<StageResult>> {
+        if let Err(error) = self.same_shapes(ours) {
+            return Err(Error::file(&self.reference.path, error));
+        }
+        self.pairs(ours)
+            .map(|(stage, ours, theirs)| self.one(stage, ours, theirs))
+            .collect()
+    }
+
+    fn one(&self, stage: &Stage, ours: &Tensor, theirs: &Tensor) -> Result<StageResult> {
+        let tolerance = self.tolerance.get(stage.quantity);
+        let bound = match stage.quantity {
+            Quantity::Gradient => {
+                let scale = size(theirs).max(SMALL_GRADIENT * self.largest_gradient);
+                Bound::Tensor(tolerance * if scale > 0.0 { scale } else { 1.0 })
+            }
+            _ => Bound::Element(tolerance),
+        };
+        let difference = measure(ours, theirs, bound, self.unit, stage.time())?;
+        Ok(StageResult {
+            name: stage.name.clone(),
+            quantity: stage.quantity,
+            shape: theirs.size(),
+            tolerance,
+            at: stage.place(&difference.place, self.lstm),
+            difference,
+        })
+    }
+
+    fn verdict(&self, results: &[StageResult]) -> Verdict {
+        let outside: Vec<&StageResult> = results
+            .iter()
+            .filter(|result| result.is_outside())
+            .collect();
+        if let Some(first) = outside.first() {
+            return Verdict::Outside {
+                stage: first.name.clone(),
+                first: first_place(self.known, &outside),
+                stages: outside.len(),
+            };
+        }
+        if results.iter().all(|result| result.difference.identical) {
+            return Verdict::Identical;
+        }
+        let share = |result: &StageResult| result.difference.share;
+        let used = results.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
+        Verdict::Within {
+            share: used.map_or(0.0, share),
+            stage: used.map_or(String::new(), |result| result.name.clone()),
+        }
+    }
+}
+
+impl StageResult {
+    /// Whether a number leaves the tolerance.
+    pub fn is_outside(&self) -> bool {
+        self.difference.share > 1.0 || self.difference.share.is_nan()
+    }
 }
 
 /// `f32`, as the command line says it.
@@ -308,7 +416,7 @@ fn expect_known(reference: &Reference, known: &[Stage]) -> Result<()> {
     {
         return refuse(name, "is none that this model has");
     }
-    let strange = |(_, tensor): &(&String, &tch::Tensor)| !is_float(tensor.kind());
+    let strange = |(_, tensor): &(&String, &Tensor)| !is_float(tensor.kind());
     if let Some((name, tensor)) = reference.expected.iter().find(strange) {
         return refuse(
             name,
@@ -318,15 +426,9 @@ fn expect_known(reference: &Reference, known: &[Stage]) -> Result<()> {
     let Some(origin) = &reference.origin else {
         return Ok(());
     };
-    let has = |start: &str| {
-        reference
-            .expected
-            .keys()
-            .any(|name| name.starts_with(start))
-    };
     let must = |stage: &&Stage| match stage.quantity {
         Quantity::Value => true,
-        Quantity::Gradient => has("grad/"),
+        Quantity::Gradient => reference.has("grad/"),
         Quantity::Step => origin.steps.is_some(),
     };
     match known
@@ -347,7 +449,7 @@ fn labels_differ(ours: &Tensors, theirs: &Tensors) -> Option<u64> {
 }
 
 /// The largest absolute number of a tensor.
-fn size(tensor: &tch::Tensor) -> f64 {
+fn size(tensor: &Tensor) -> f64 {
     match tensor.numel() {
         0 => 0.0,
         _ => tensor.abs().max().to_kind(Kind::Double).double_value(&[]),
@@ -357,30 +459,6 @@ fn size(tensor: &tch::Tensor) -> f64 {
 fn largest(tensors: &Tensors, start: &str) -> f64 {
     let of_start = tensors.iter().filter(|(name, _)| name.starts_with(start));
     of_start.map(|(_, tensor)| size(tensor)).fold(0.0, f64::max)
-}
-
-fn verdict(known: &[Stage], results: &[StageResult]) -> Verdict {
-    let outside: Vec<&StageResult> = results
-        .iter()
-        .filter(|result| result.difference.share > 1.0)
-        .collect();
-    if let Some(first) = outside.first() {
-        return Verdict::Outside {
-            stage: first.name.clone(),
-            first: first_place(known, &outside),
-            stages: outside.len(),
-        };
-    }
-    if results.iter().all(|result| result.difference.identical) {
-        return Verdict::Identical;
-    }
-    let used = results
-        .iter()
-        .max_by(|a, b| a.difference.share.total_cmp(&b.difference.share));
-    Verdict::Within {
-        share: used.map_or(0.0, |result| result.difference.share),
-        stage: used.map_or(String::new(), |result| result.name.clone()),
-    }
 }
 
 /// Where the first difference starts. The stages of a layer are computed side by

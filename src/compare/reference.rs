@@ -203,6 +203,11 @@ impl Reference {
         Ok(reference)
     }
 
+    /// Whether it has tensors whose names start so.
+    pub fn has(&self, start: &str) -> bool {
+        self.expected.keys().any(|name| name.starts_with(start))
+    }
+
     /// The dtype in which it was computed.
     pub fn kind(&self) -> Kind {
         let of = |tensors: &Tensors, name: &str| tensors.get(name).map(Tensor::kind);

@@ -6,8 +6,11 @@
 //! `lstm/y`, `lstm/h_n`, `lstm/c_n`; `pooled`, `logits`, `probabilities`, `loss`;
 //! `grad/NAME`; `steps/loss`, `steps/NAME`.
 
+use std::collections::BTreeMap;
+
 use tch::{Device, Kind, Tensor};
 
+use super::diagnose::{Diagnosis, Evidence, diagnose};
 use super::reference::{Reference, Steps};
 use super::subject::{Subject, copy};
 use super::tolerance::Quantity;
@@ -15,7 +18,7 @@ use crate::checkpoint::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::lstm::params::GATE_NAMES;
 use crate::lstm::{Call, Engine, Lstm, Mode, Output, State};
-use crate::model::{Batch, Model};
+use crate::model::{Batch, Model, Pooling};
 use crate::train::optim::{Group, Optimizer, OptimizerSettings};
 
 /// What a layer has at each step, in the order in which it is computed.
@@ -453,6 +456,47 @@ impl<'a> Task<'a> {
         let mean = |ours: &Tensor, target: &Tensor| (ours - target).square().mean(ours.kind());
         let y = y.masked_fill(&self.padding(y), 0.0);
         mean(&read.output, &y) + mean(&read.state.h, h) + mean(&read.state.c, c)
+    }
+
+    /// Why the LSTM's outputs are not the reference's. `digests_hold`: our
+    /// parameters have the dtype of their file.
+    pub fn explain(
+        &self,
+        reference: &Reference,
+        tolerance: f64,
+        digests_hold: bool,
+    ) -> Result<Option<Diagnosis>> {
+        let roots = self.roots();
+        let lstm_part = |name: &str| name.strip_prefix("lstm/").map(str::to_owned);
+        let expected: Tensors = reference
+            .expected
+            .iter()
+            .filter_map(|(name, tensor)| Some((lstm_part(name)?, tensor.shallow_clone())))
+            .collect();
+        let pools_last = match &self.what {
+            What::Classify { model, .. } => model.config().pooling == Pooling::Last,
+            What::Read { .. } => false,
+        };
+        let weights = reference.origin.iter().flat_map(|origin| &origin.weights);
+        let digests: BTreeMap<String, String> = weights
+            .filter_map(|(name, weight)| {
+                let name = match self.what {
+                    What::Classify { .. } => name.strip_prefix("lstm.")?,
+                    What::Read { .. } => name,
+                };
+                Some((name.to_owned(), weight.sha256.clone()))
+            })
+            .collect();
+        diagnose(&Evidence {
+            lstm: self.lstm(),
+            input: &roots.vectors.detach(),
+            lengths: Some(&self.lengths),
+            state: roots.start.as_ref(),
+            expected: &expected,
+            pooled: reference.expected.get("pooled").filter(|_| pools_last),
+            digests: (digests_hold && !digests.is_empty()).then_some(&digests),
+            tolerance,
+        })
     }
 
     /// Optimizer steps on the one batch: the loss before each, and every

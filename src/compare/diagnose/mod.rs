@@ -17,6 +17,7 @@ mod weights;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
 use tch::{Kind, Tensor};
 
 use self::case::{Case, choose};
@@ -158,7 +159,8 @@ impl Cause {
 }
 
 /// How well a cause is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Certainty {
     /// The change reproduces every output within the tolerance, or the
     /// reference's weights to the bit.
@@ -168,14 +170,19 @@ pub enum Certainty {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
-    /// Why.
+    /// Why; its name in JSON.
+    #[serde(serialize_with = "by_name")]
     pub cause: Cause,
     /// What is wrong, on which evidence, what to do.
     pub message: String,
     /// How well it is known.
     pub certainty: Certainty,
+}
+
+fn by_name<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(cause.name())
 }
 
 /// Finds out why ours differs from the reference: `None` if it does not, or if no

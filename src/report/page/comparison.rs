@@ -26,8 +26,6 @@ pub struct ComparisonPage<'a> {
     pub origin: Option<&'a Origin>,
     /// What was found.
     pub comparison: &'a Comparison,
-    /// Why ours is outside, in one line, where that is known.
-    pub cause: Option<String>,
 }
 
 /// The quantities in their order, and what people call them.
@@ -47,8 +45,7 @@ pub(super) enum Judgement {
 
 impl Judgement {
     pub fn of(stage: &StageResult) -> Judgement {
-        let share = stage.difference.share;
-        if share > 1.0 || share.is_nan() {
+        if stage.is_outside() {
             Judgement::Outside
         } else if stage.difference.identical {
             Judgement::Identical
@@ -149,8 +146,8 @@ fn verdict(page: &ComparisonPage) -> String {
     let mut line = |title: &str, text: &str| {
         html.push_str(&format!("<p>{title}: {}</p>\n", escape(text)));
     };
-    if let Some(cause) = &page.cause {
-        line("Cause", cause);
+    if let Some(diagnosis) = &found.diagnosis {
+        line("Cause", &diagnosis.message);
     }
     if let Some(texts) = found.labels_differ {
         line("Texts with another label", &texts.to_string());

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::compare::diagnose::{Cause, Certainty, Diagnosis};
 use crate::compare::{Difference, Steps, Tolerance};
 use crate::report::page::library;
 use crate::report::page::shares::ending;
@@ -49,6 +50,7 @@ fn of(stages: Vec<StageResult>, verdict: Verdict) -> Comparison {
         device: "cpu".to_owned(),
         labels_differ: Some(3),
         other_weights: Vec::new(),
+        diagnosis: None,
     }
 }
 
@@ -116,6 +118,14 @@ fn written(found: &Comparison, word: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("page.html");
     let origin = origin(word);
+    let found = &Comparison {
+        diagnosis: Some(Diagnosis {
+            cause: Cause::BatchFirst,
+            message: word.to_owned(),
+            certainty: Certainty::Likely,
+        }),
+        ..found.clone()
+    };
     let page = ComparisonPage {
         checkpoint: Path::new(word),
         engine: Engine::Plain,
@@ -124,7 +134,6 @@ fn written(found: &Comparison, word: &str) -> String {
         reference: Some(Path::new(word)),
         origin: Some(&origin),
         comparison: found,
-        cause: Some(word.to_owned()),
     };
     comparison_page(&path, &page).unwrap();
     let html = std::fs::read_to_string(path).unwrap();
