@@ -16,9 +16,11 @@ from torch.optim import lr_scheduler as of
 
 RATE = 0.05
 STEPS = 60
+# Better and better and never smoothly, a loss from above and an accuracy from below.
+WAVES = [0.02 * math.sin(2.0 * n) for n in range(STEPS)]
 DEV = {
-    metric: [centre + 0.2 * math.sin(2.0 * n) / (1 + 0.3 * n) for n in range(STEPS)]
-    for metric, centre in [("loss", 0.7), ("accuracy", 0.8)]
+    "loss": [0.5 + 0.3 / (1 + 0.3 * n) + wave for n, wave in enumerate(WAVES)],
+    "accuracy": [0.9 - 0.3 / (1 + 0.3 * n) + wave for n, wave in enumerate(WAVES)],
 }
 
 
@@ -92,7 +94,9 @@ def all_of_them():
     found["plateau loss other"] = plateau(
         "loss", factor=0.6, patience=2, threshold=0.01, cooldown=3, min_lr=0.004
     )
-    found["plateau accuracy"] = plateau("accuracy", factor=0.5, patience=1)
+    found["plateau accuracy"] = plateau(
+        "accuracy", factor=0.5, patience=1, threshold=0.02
+    )
     return found
 
 

@@ -54,8 +54,10 @@ impl Train {
         let device = self.device.device.resolve()?;
         RunFolder::check(self.folder(), self.replace)?;
         let prepared = prepare(&config)?;
-        // With word vectors it is theirs.
+        // With word vectors it is theirs; and what is the optimizer's own is said.
         config.embedding.size = prepared.model.config().embedding_size;
+        config.train.learning_rate = Some(config.train.learning_rate());
+        config.train.weight_decay = Some(config.train.weight_decay());
         for (file, skipped) in &prepared.skipped {
             warn(format!("{file}: {skipped}"));
         }

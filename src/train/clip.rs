@@ -30,6 +30,15 @@ pub fn clip_norm<'a>(
     Some(norm)
 }
 
+/// Cuts each number of the gradients of `parameters` to ±`limit`, as
+/// `torch.nn.utils.clip_grad_value_`. It does not wait for the device.
+pub fn clip_value<'a>(parameters: impl Iterator<Item = &'a Tensor>, limit: f64) {
+    let _no_grad = tch::no_grad_guard();
+    for mut gradient in parameters.map(Tensor::grad).filter(Tensor::defined) {
+        let _ = gradient.clamp_(-limit, limit);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +77,18 @@ mod tests {
             assert!((norm.double_value(&[]) - 5.0).abs() < 1e-12);
             assert_eq!(gradients(&parameters), [3.0, 0.0, 4.0]);
         }
+    }
+
+    #[test]
+    fn large_numbers_are_cut_and_small_ones_stay() {
+        let parameters = parameters();
+        clip_value(parameters.iter(), 3.5);
+        assert_eq!(gradients(&parameters), [3.0, 0.0, 3.5]);
+        let negative = Tensor::from_slice(&[1.0]).set_requires_grad(true);
+        (&negative * -2.0).sum(tch::Kind::Double).backward();
+        let both = [negative, Tensor::from_slice(&[1.0]).set_requires_grad(true)];
+        clip_value(both.iter(), 0.5);
+        assert_eq!(gradients(&both[..1]), [-0.5]);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use tch::Tensor;
 
 use super::optim::OptimizerKind;
 use super::*;
+use crate::lstm::Engine;
+
+mod settings;
 
 #[derive(Default)]
 struct Log(Vec<EpochRecord>, u64);
@@ -212,83 +215,6 @@ fn the_best_epoch_is_kept_and_not_the_last() {
     assert!(summary.best_epoch < 4, "{summary:?}");
     let kept = Model::load(folder.model()).unwrap();
     assert!(kept.parameters().pop().unwrap().1.equal(&spoiler.2[0]));
-}
-
-/// One step of SGD with rate 1 from the same start: how far the parameters
-/// whose name starts so moved.
-fn moved(toy: &Toy, out: &str, name: &str) -> f64 {
-    let before = prepare(&toy.config).unwrap().model;
-    let after = toy.run(out).2.model;
-    let squares: f64 = before
-        .parameters()
-        .iter()
-        .zip(after.parameters())
-        .filter(|((before, _), _)| before.starts_with(name))
-        .map(|((_, a), (_, b))| (*a - b).square().sum(tch::Kind::Double).double_value(&[]))
-        .sum();
-    squares.sqrt()
-}
-
-#[test]
-fn clipping_and_the_embeddings_rate_reach_the_step() {
-    let mut toy = Toy::new();
-    toy.config.train.optimizer = OptimizerKind::Sgd;
-    toy.config.train.learning_rate = Some(1.0);
-    toy.config.train.epochs = 1;
-    toy.config.train.batch = crate::data::Limit::Sentences(1000);
-    toy.config.train.clip_norm = None;
-    let free = moved(&toy, "free", "");
-    toy.config.train.clip_norm = Some(0.01);
-    let clipped = moved(&toy, "clipped", "");
-    assert!(
-        free > 0.02 && (clipped - 0.01).abs() < 1e-5,
-        "{free} {clipped}"
-    );
-    let embedding = moved(&toy, "one", "embedding");
-    toy.config.embedding.rate_factor = 0.1;
-    let slow = moved(&toy, "tenth", "embedding");
-    assert!((slow / embedding - 0.1).abs() < 1e-3, "{slow} {embedding}");
-}
-
-#[test]
-fn without_their_decay_biases_move_by_the_gradient_alone() {
-    let mut toy = Toy::new();
-    toy.config.lstm.forget_bias = Some(1.0);
-    toy.config.train.optimizer = OptimizerKind::AdamW;
-    toy.config.train.learning_rate = Some(1e-9);
-    toy.config.train.weight_decay = Some(1e8);
-    toy.config.train.epochs = 1;
-    toy.config.train.batch = crate::data::Limit::Sentences(1000);
-    let decayed = moved(&toy, "with", "lstm.bias");
-    assert!(decayed > 0.1, "{decayed}");
-    toy.config.train.decay_biases = false;
-    let stayed = moved(&toy, "without", "lstm.bias");
-    assert!(stayed < 1e-6, "{stayed}");
-    assert!(moved(&toy, "weights", "lstm.weight") > 0.1);
-}
-
-#[test]
-fn the_schedule_reaches_the_step_and_the_record() {
-    let mut toy = Toy::new();
-    toy.config.schedule.kind = ScheduleKind::Linear;
-    toy.config.train.batch = crate::data::Limit::Sentences(48); // two steps
-    let summary = toy.run("a").0.unwrap();
-    let expected = [7.0, 5.0, 3.0, 1.0].map(|eighths| 0.02 * eighths / 8.0);
-    for (record, expected) in summary.epochs.iter().zip(expected) {
-        assert!((record.learning_rate - expected).abs() < 1e-15);
-    }
-    let lines = std::fs::read_to_string(toy.path("a/metrics.jsonl")).unwrap();
-    assert!(lines.contains("\"learning_rate\":0.0175"), "{lines}");
-
-    // SGD of one step moves by the rate of that step.
-    toy.config.train.optimizer = OptimizerKind::Sgd;
-    toy.config.train.epochs = 1;
-    toy.config.train.batch = crate::data::Limit::Sentences(1000);
-    let whole = moved(&toy, "whole", "");
-    toy.config.schedule.kind = ScheduleKind::Constant;
-    toy.config.schedule.warmup = Some(Span::Steps(5));
-    let third = moved(&toy, "third", "");
-    assert!((third / whole - 1.0 / 3.0).abs() < 1e-3, "{third} {whole}");
 }
 
 #[test]

@@ -49,6 +49,14 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
+fn no_clipping_can_be_said_and_reads_back() {
+    assert_eq!(load(GOOD, &[]).unwrap().train.clip_norm, Some(1.0));
+    let config = load(GOOD, &["train.clip_norm=inf"]).unwrap();
+    assert_eq!(config.train.clip_norm, None);
+    assert_eq!(load(&config.to_toml().unwrap(), &[]).unwrap(), config);
+}
+
+#[test]
 fn a_schedule_is_a_section_and_a_constant_rate_without_it() {
     assert_eq!(load(GOOD, &[]).unwrap().schedule, ScheduleConfig::default());
     let text = format!(
@@ -109,7 +117,19 @@ fn each_wrong_key_is_named() {
         (&["train.epsilon=0"], "train.epsilon: must be above 0"),
         (&["train.optimizer=adamax"], "unknown variant `adamax`"),
         (&["train.weight_decay=-1"], "train.weight_decay"),
-        (&["train.clip_norm=0"], "train.clip_norm"),
+        (
+            &["train.clip_norm=0"],
+            "train.clip_norm: must be above 0; inf",
+        ),
+        (
+            &["train.clip_norm=-inf"],
+            "train.clip_norm: must be above 0",
+        ),
+        (&["train.clip_value=0"], "train.clip_value: must be above 0"),
+        (&["train.accumulate=0"], "train.accumulate: must be 1"),
+        (&["train.accumulate=-1"], "train.accumulate: invalid value"),
+        (&["train.label_smoothing=1"], "train.label_smoothing: must"),
+        (&["train.ema=1"], "train.ema: must be in (0, 1)"),
         (&["train.patience=0"], "train.patience"),
         (&["embedding.rate_factor=0"], "embedding.freeze"),
         (&["embedding.size=0"], "embedding.size"),

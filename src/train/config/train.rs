@@ -40,7 +40,22 @@ pub struct TrainConfig {
     /// Whether biases decay, too, as in PyTorch where nobody sorts them out.
     pub decay_biases: bool,
     /// The largest norm of all gradients together; longer ones are scaled down.
+    /// `inf` for no limit.
+    #[serde(with = "limit")]
     pub clip_norm: Option<f64>,
+    /// The largest number in a gradient, after `clip_norm`; larger ones are cut.
+    /// Without it no limit.
+    pub clip_value: Option<f64>,
+    /// Batches for one step of the optimizer: the gradient is that of one batch
+    /// with all their texts, in the memory of one of them.
+    pub accumulate: usize,
+    /// How much of each label goes to all classes alike, of the loss that is
+    /// trained on; dev is measured without. 0 for none.
+    pub label_smoothing: f64,
+    /// Averages the weights: after each step this much of the average stays, such
+    /// as 0.999. The averages are what is measured on dev and kept. Without it the
+    /// weights themselves.
+    pub ema: Option<f64>,
     /// What chooses the best epoch on dev.
     pub metric: Metric,
     /// Stop after so many epochs without a better one; without it never.
@@ -64,6 +79,10 @@ impl Default for TrainConfig {
             weight_decay: None,
             decay_biases: true,
             clip_norm: Some(1.0),
+            clip_value: None,
+            accumulate: 1,
+            label_smoothing: 0.0,
+            ema: None,
             metric: Metric::Accuracy,
             patience: None,
             engine: Engine::Fused,
@@ -120,12 +139,42 @@ impl TrainConfig {
         check(
             self.clip_norm.is_none_or(positive),
             "train.clip_norm",
-            "must be above 0; leave it out for no clipping",
+            "must be above 0; inf for no limit",
+        )?;
+        check(
+            self.clip_value.is_none_or(positive),
+            "train.clip_value",
+            "must be above 0; leave it out for no limit",
+        )?;
+        check(self.accumulate > 0, "train.accumulate", "must be 1 or more")?;
+        check(
+            (0.0..1.0).contains(&self.label_smoothing),
+            "train.label_smoothing",
+            "must be in [0, 1)",
+        )?;
+        check(
+            self.ema.is_none_or(|decay| decay > 0.0 && decay < 1.0),
+            "train.ema",
+            "must be in (0, 1); leave it out for the weights themselves",
         )?;
         check(
             self.patience != Some(0),
             "train.patience",
             "must be 1 or more",
         )
+    }
+}
+
+/// TOML cannot say that there is none: that is `inf`.
+mod limit {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(limit: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(limit.unwrap_or(f64::INFINITY))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+        let limit = f64::deserialize(from)?;
+        Ok((limit != f64::INFINITY).then_some(limit))
     }
 }

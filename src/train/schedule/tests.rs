@@ -116,6 +116,7 @@ fn equals_torch_at_every_step_and_after_every_epoch() {
     let fast_plateau = ScheduleConfig {
         factor: Some(0.5),
         patience: Some(1),
+        threshold: Some(0.02),
         ..of(Plateau)
     };
     let of_epochs = [
