@@ -11,11 +11,11 @@ use tch::{Kind, Tensor};
 use super::{DeviceArg, DtypeArg, EngineArg, refuse_existing, say, say_json};
 use crate::checkpoint::safetensors;
 use crate::compare::{
-    Comparison, Origin, Quantity, Reference, Settings, Subject, Verdict, compare, dtype_name,
-    python,
+    Comparison, Origin, Reference, Settings, Subject, Verdict, compare, dtype_name, python,
 };
 use crate::data::TextReader;
-use crate::report::{ComparisonPage, Progress, Table, comparison_page};
+use crate::lstm::Engine;
+use crate::report::{ComparisonPage, Progress, comparison_page, comparison_text};
 use crate::runtime;
 use crate::train::optim::OptimizerKind;
 
@@ -247,7 +247,7 @@ impl Compare {
         match self.json {
             true => say_json(&json!({
                 "checkpoint": self.checkpoint,
-                "engine": crate::lstm::Engine::from(self.engine),
+                "engine": Engine::from(self.engine),
                 "reference": reference.origin,
                 "comparison": found,
             }))?,
@@ -447,14 +447,13 @@ impl Compare {
     }
 
     fn show(&self, found: &Comparison, origin: Option<&Origin>) -> Result<()> {
+        let engine = format!("{:?}", Engine::from(self.engine)).to_lowercase();
         say(format!(
-            "{}: {:?} engine, {} on {}",
+            "{}: {engine} engine, {} on {}",
             self.checkpoint.display(),
-            crate::lstm::Engine::from(self.engine),
             found.dtype,
             found.device
-        )
-        .to_lowercase())?;
+        ))?;
         say(match origin {
             Some(origin) => format!(
                 "reference: torch {}, {} on {}, {} inputs, seed {}",
@@ -462,87 +461,7 @@ impl Compare {
             ),
             None => "reference: bare tensors, of a torch that is not named".to_owned(),
         })?;
-        for (title, quantity) in [
-            ("values", Quantity::Value),
-            ("gradients", Quantity::Gradient),
-            ("optimizer steps", Quantity::Step),
-        ] {
-            let of = found
-                .stages
-                .iter()
-                .filter(|stage| stage.quantity == quantity);
-            let mut table = Table::new(
-                title,
-                [
-                    "stage",
-                    "absolute",
-                    "relative",
-                    "ulps",
-                    "of tolerance",
-                    "at",
-                ],
-            );
-            let mut rows = 0;
-            for stage in of {
-                let difference = &stage.difference;
-                let place = if difference.identical {
-                    "identical"
-                } else {
-                    &stage.at
-                };
-                table.row([
-                    stage.name.clone(),
-                    format!("{:.1e}", difference.absolute),
-                    format!("{:.1e}", difference.relative),
-                    format!("{:.1}", difference.ulps),
-                    percent(difference.share),
-                    place.to_owned(),
-                ]);
-                rows += 1;
-            }
-            if rows > 0 {
-                say(format!("\n{table}"))?;
-            }
-        }
-        say("")?;
-        if !found.not_shown.is_empty() {
-            say(format!(
-                "not shown by this engine: {}",
-                found.not_shown.join(", ")
-            ))?;
-        }
-        if !found.other_weights.is_empty() {
-            say(format!("other weights: {}", found.other_weights.join(", ")))?;
-        }
-        if let Some(labels) = found.labels_differ {
-            say(format!("labels that differ: {labels}"))?;
-        }
-        say(match &found.verdict {
-            Verdict::Identical => "identical, to the bit".to_owned(),
-            Verdict::Within { share, stage } => format!(
-                "within tolerance: {} of it used, by {stage}",
-                percent(*share)
-            ),
-            Verdict::Outside { first, stages, .. } => format!(
-                "outside: {stages} of {} stages, first {first}",
-                found.stages.len()
-            ),
-        })?;
-        match &found.diagnosis {
-            Some(diagnosis) => say(&diagnosis.message),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A share as people read it.
-fn percent(share: f64) -> String {
-    match share {
-        share if share.is_infinite() => "no number".to_owned(),
-        share if share > 1000.0 => format!("{share:.1e} x"),
-        share if share > 1.0 => format!("{share:.1} x"),
-        share if share > 0.0 && share < 1e-4 => "< 0.01 %".to_owned(),
-        share => format!("{:.2} %", share * 100.0),
+        say(format!("\n{}", comparison_text(found)))
     }
 }
 

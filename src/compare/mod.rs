@@ -6,24 +6,28 @@
 
 pub mod diagnose;
 pub mod digest;
+mod judge;
 mod measure;
 pub mod python;
 mod reference;
 mod stages;
 mod subject;
+mod task;
 mod tolerance;
 
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 pub use self::diagnose::Diagnosis;
+use self::judge::Judge;
+pub use self::judge::{StageResult, Verdict};
 pub use self::measure::Difference;
-use self::measure::{Bound, measure};
 pub use self::reference::{Origin, Reference, Steps, Weight};
-use self::stages::{Stage, Task, is_float};
+use self::stages::Stage;
 pub use self::subject::Subject;
+use self::task::{Task, is_float};
+use self::tolerance::is_cuda;
 pub use self::tolerance::{Quantity, Tolerance};
-use self::tolerance::{SMALL_GRADIENT, is_cuda};
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::lstm::{Engine, Lstm};
@@ -45,49 +49,6 @@ pub struct Settings {
     pub step_tolerance: Option<f64>,
     /// Compare although the reference ran other weights.
     pub other_weights: bool,
-}
-
-/// One stage on both sides.
-#[derive(Clone, Debug, Serialize)]
-pub struct StageResult {
-    /// Its name in the reference.
-    pub name: String,
-    /// How it is judged.
-    pub quantity: Quantity,
-    /// Its shape.
-    pub shape: Vec<i64>,
-    /// What it was judged by.
-    pub tolerance: f64,
-    /// How far it lies apart.
-    #[serde(flatten)]
-    pub difference: Difference,
-    /// The place of the largest share of the tolerance, in words.
-    pub at: String,
-}
-
-/// How it ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase", tag = "verdict")]
-pub enum Verdict {
-    /// Every number is the same, to the bit.
-    Identical,
-    /// Every number is within its tolerance.
-    Within {
-        /// The largest share of a tolerance that was used.
-        share: f64,
-        /// The stage that used it.
-        stage: String,
-    },
-    /// Some number is not.
-    Outside {
-        /// The first stage that leaves its tolerance, in the order of
-        /// computation.
-        stage: String,
-        /// The first place in it: layer, step, gate.
-        first: String,
-        /// How many stages are outside.
-        stages: usize,
-    },
 }
 
 /// Everything that was found.
@@ -129,19 +90,14 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
     let own_kind = subject.kind() == kind;
     let subject = subject.cast(kind, settings.device)?;
     let task = Task::new(reference, &subject)?;
-    let judge = Judge {
-        known: &known,
-        reference,
-        lstm: subject.lstm(),
-        tolerance: tolerance(&subject, reference, settings, kind),
-        unit: coarser(kind, theirs),
-        largest_gradient: largest(&reference.expected, "grad/"),
-    };
+    let tolerance = tolerance(&subject, reference, settings, kind);
+    let unit = coarser(kind, theirs);
+    let judge = Judge::new(&known, reference, subject.lstm(), tolerance, unit);
 
     let mut ours = task.run(&subject, settings.engine, reference.has("grad/"))?;
     // In the dtype of its file a parameter has the digest that the reference
     // may name.
-    let explain = || task.explain(reference, judge.tolerance.value, own_kind);
+    let explain = || task.explain(reference, tolerance.value, own_kind);
     if let Err(error) = judge.same_shapes(&ours) {
         return Err(match explain()? {
             Some(found) => Error::file(&reference.path, format!("{error}. {}", found.message)),
@@ -177,7 +133,7 @@ pub fn compare(subject: Subject, reference: &Reference, settings: &Settings) -> 
             .filter(there)
             .map(|stage| stage.name.clone())
             .collect(),
-        tolerance: judge.tolerance,
+        tolerance,
         labels_differ: labels_differ(&ours, &reference.expected),
         stages: results,
         dtype: dtype_name(kind),
@@ -222,104 +178,6 @@ fn tolerance(
         value: settings.tolerance.unwrap_or(default.value),
         gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
         step: settings.step_tolerance.unwrap_or(default.step),
-    }
-}
-
-/// Holds our numbers against the reference's.
-struct Judge<'a> {
-    known: &'a [Stage],
-    reference: &'a Reference,
-    lstm: &'a Lstm,
-    tolerance: Tolerance,
-    /// The dtype that gives the unit in the last place.
-    unit: Kind,
-    largest_gradient: f64,
-}
-
-impl Judge<'_> {
-    /// The stages that both sides have.
-    fn pairs<'b>(
-        &'b self,
-        ours: &'b Tensors,
-    ) -> impl Iterator<Item = (&'b Stage, &'b Tensor, &'b Tensor)> {
-        self.known.iter().filter_map(|stage| {
-            let theirs = self.reference.expected.get(&stage.name)?;
-            Some((stage, ours.get(&stage.name)?, theirs))
-        })
-    }
-
-    fn same_shapes(&self, ours: &Tensors) -> std::result::Result<(), String> {
-        match self
-            .pairs(ours)
-            .find(|(_, ours, theirs)| ours.size() != theirs.size())
-        {
-            None => Ok(()),
-            Some((stage, ours, theirs)) => Err(format!(
-                "tensor {:?} has the shape {:?}, but ours has {:?}",
-                stage.name,
-                theirs.size(),
-                ours.size()
-            )),
-        }
-    }
-
-    fn all(&self, ours: &Tensors) -> Result<Vec<StageResult>> {
-        if let Err(error) = self.same_shapes(ours) {
-            return Err(Error::file(&self.reference.path, error));
-        }
-        self.pairs(ours)
-            .map(|(stage, ours, theirs)| self.one(stage, ours, theirs))
-            .collect()
-    }
-
-    fn one(&self, stage: &Stage, ours: &Tensor, theirs: &Tensor) -> Result<StageResult> {
-        let tolerance = self.tolerance.get(stage.quantity);
-        let bound = match stage.quantity {
-            Quantity::Gradient => {
-                let scale = size(theirs).max(SMALL_GRADIENT * self.largest_gradient);
-                Bound::Tensor(tolerance * if scale > 0.0 { scale } else { 1.0 })
-            }
-            _ => Bound::Element(tolerance),
-        };
-        let difference = measure(ours, theirs, bound, self.unit, stage.time())?;
-        Ok(StageResult {
-            name: stage.name.clone(),
-            quantity: stage.quantity,
-            shape: theirs.size(),
-            tolerance,
-            at: stage.place(&difference.place, self.lstm),
-            difference,
-        })
-    }
-
-    fn verdict(&self, results: &[StageResult]) -> Verdict {
-        let outside: Vec<&StageResult> = results
-            .iter()
-            .filter(|result| result.is_outside())
-            .collect();
-        if let Some(first) = outside.first() {
-            return Verdict::Outside {
-                stage: first.name.clone(),
-                first: first_place(self.known, &outside),
-                stages: outside.len(),
-            };
-        }
-        if results.iter().all(|result| result.difference.identical) {
-            return Verdict::Identical;
-        }
-        let share = |result: &StageResult| result.difference.share;
-        let used = results.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
-        Verdict::Within {
-            share: used.map_or(0.0, share),
-            stage: used.map_or(String::new(), |result| result.name.clone()),
-        }
-    }
-}
-
-impl StageResult {
-    /// Whether a number leaves the tolerance.
-    pub fn is_outside(&self) -> bool {
-        self.difference.share > 1.0 || self.difference.share.is_nan()
     }
 }
 
@@ -416,7 +274,7 @@ fn expect_known(reference: &Reference, known: &[Stage]) -> Result<()> {
     {
         return refuse(name, "is none that this model has");
     }
-    let strange = |(_, tensor): &(&String, &Tensor)| !is_float(tensor.kind());
+    let strange = |(_, tensor): &(&String, &tch::Tensor)| !is_float(tensor.kind());
     if let Some((name, tensor)) = reference.expected.iter().find(strange) {
         return refuse(
             name,
@@ -446,62 +304,4 @@ fn labels_differ(ours: &Tensors, theirs: &Tensors) -> Option<u64> {
     let label = |tensors: &Tensors| Some(tensors.get("probabilities")?.argmax(-1, false));
     let differ = label(ours)?.ne_tensor(&label(theirs)?);
     Some(differ.sum(Kind::Int64).int64_value(&[]) as u64)
-}
-
-/// The largest absolute number of a tensor.
-fn size(tensor: &Tensor) -> f64 {
-    match tensor.numel() {
-        0 => 0.0,
-        _ => tensor.abs().max().to_kind(Kind::Double).double_value(&[]),
-    }
-}
-
-fn largest(tensors: &Tensors, start: &str) -> f64 {
-    let of_start = tensors.iter().filter(|(name, _)| name.starts_with(start));
-    of_start.map(|(_, tensor)| size(tensor)).fold(0.0, f64::max)
-}
-
-/// Where the first difference starts. The stages of a layer are computed side by
-/// side, so of them the one that leaves its tolerance at the earliest step is
-/// the first (the latest step, backwards).
-fn first_place(known: &[Stage], outside: &[&StageResult]) -> String {
-    let first = outside[0];
-    let of = |result: &StageResult| {
-        let stage = known.iter().find(|stage| stage.name == result.name)?;
-        stage.of
-    };
-    let Some((layer, reverse, _)) = of(first) else {
-        return format!("{} at {}", first.name, first.at);
-    };
-    let steps = outside.iter().filter_map(|result| match of(result) {
-        Some((l, r, part)) if (l, r) == (layer, reverse) => {
-            let over_time = &result.difference.over_time;
-            let step = match reverse {
-                false => over_time.iter().position(|&share| share > 1.0)?,
-                true => over_time.iter().rposition(|&share| share > 1.0)?,
-            };
-            Some((
-                if reverse { -(step as i64) } else { step as i64 },
-                part,
-                step,
-            ))
-        }
-        _ => None,
-    });
-    // The first of equal ones: in the order of computation.
-    match steps.min_by_key(|(order, ..)| *order) {
-        Some((_, part, step)) => {
-            let what = match part {
-                "i" => "input gate i",
-                "f" => "forget gate f",
-                "g" => "candidate g",
-                "o" => "output gate o",
-                "c" => "cell state c",
-                _ => "hidden state h",
-            };
-            let direction = if reverse { ", backwards" } else { "" };
-            format!("layer {layer}{direction}, step {step}, {what}")
-        }
-        None => format!("{} at {}", first.name, first.at),
-    }
 }

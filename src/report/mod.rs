@@ -1,11 +1,13 @@
 //! What people see: progress while a command runs, tables when it ends, pictures
 //! for a page, and pages. Nothing here computes a result.
 
+mod comparison;
 mod page;
 pub mod plot;
 mod progress;
 mod table;
 
+pub use comparison::comparison_text;
 pub use page::{ComparisonPage, comparison_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;

@@ -5,9 +5,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{definitions, escape, plots, shares, write};
-use crate::compare::{Comparison, Origin, Quantity, StageResult, Verdict};
+use crate::compare::{Comparison, Origin, StageResult, Verdict};
 use crate::error::Result;
 use crate::lstm::Engine;
+use crate::report::comparison::{QUANTITIES, percent};
 
 /// A comparison and what it was of.
 #[derive(Clone, Debug)]
@@ -27,13 +28,6 @@ pub struct ComparisonPage<'a> {
     /// What was found.
     pub comparison: &'a Comparison,
 }
-
-/// The quantities in their order, and what people call them.
-pub(super) const QUANTITIES: [(&str, Quantity); 3] = [
-    ("values", Quantity::Value),
-    ("gradients", Quantity::Gradient),
-    ("optimizer steps", Quantity::Step),
-];
 
 /// What became of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,18 +357,6 @@ fn row(stage: &StageResult, dtype: &str) -> String {
     }
     html.push_str(&format!("<td>{:?}</td></tr>\n", stage.shape));
     html
-}
-
-/// A share as people read it.
-pub(super) fn percent(share: f64) -> String {
-    match share {
-        share if !share.is_finite() => "no number".to_owned(),
-        share if share > 1000.0 => format!("{share:.1e} ×"),
-        share if share > 1.0 => format!("{share:.1} ×"),
-        0.0 => "0 %".to_owned(),
-        share if share < 1e-4 => format!("{:.0e} %", share * 100.0),
-        share => format!("{:.2} %", share * 100.0),
-    }
 }
 
 /// A tolerance as people read it: `2e-6`, `2.83e-6`.

@@ -11,9 +11,10 @@ use plotly::layout::{
 };
 use plotly::{Configuration, Layout, Plot, Scatter};
 
-use super::comparison::{Judgement, QUANTITIES, number, percent, short};
+use super::comparison::{Judgement, number, short};
 use super::{Figure, escape};
 use crate::compare::{Comparison, StageResult};
+use crate::report::comparison::{QUANTITIES, percent};
 
 // Of M. Okabe and K. Ito, "Color universal design" (2008); the grey is not, and
 // stands clear of light and dark.

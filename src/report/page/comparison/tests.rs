@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::compare::Quantity;
 use crate::compare::diagnose::{Cause, Certainty, Diagnosis};
 use crate::compare::{Difference, Steps, Tolerance};
 use crate::report::page::library;
