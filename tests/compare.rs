@@ -567,52 +567,43 @@ fn a_python_without_torch_is_told() {
     );
 }
 
-/// Published checkpoints with references that PyTorch 2.11 wrote elsewhere.
+/// Published checkpoints: against references that PyTorch 2.11 wrote elsewhere,
+/// and against torch in Python, gradients included.
 #[test]
 #[ignore = "needs CELLWAY_SHARED_DATA"]
-fn published_checkpoints_are_within_tolerance_of_their_references() {
+fn published_checkpoints_compute_what_torch_computes() {
     let sandbox = Sandbox::new();
     let folder = common::shared_data().join("checkpoints");
     let mut compared = 0;
     for entry in fs::read_dir(&folder).unwrap() {
         let folder = entry.unwrap().path();
-        let files: Vec<_> = fs::read_dir(&folder)
+        for reference in fs::read_dir(&folder)
             .unwrap()
             .map(|file| file.unwrap().path())
-            .collect();
-        for reference in files
-            .iter()
-            .filter(|path| ends_with(path, ".ref_lstm.safetensors"))
         {
-            let start = reference
-                .file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .trim_end_matches(".ref_lstm.safetensors");
-            let checkpoint = folder.join(start);
-            let tensors = safetensors::load(reference).unwrap();
+            let name = reference.file_name().unwrap().to_str().unwrap();
+            let Some(checkpoint) = name.strip_suffix(".ref_lstm.safetensors") else {
+                continue;
+            };
+            let checkpoint = folder.join(checkpoint);
+            let (checkpoint, file) = (checkpoint.to_str().unwrap(), reference.to_str().unwrap());
+            let tensors = safetensors::load(&reference).unwrap();
             for name in tensors.keys().filter_map(|name| name.strip_suffix("/x")) {
-                for engine in ["plain", "fused"] {
-                    let arguments = [
-                        checkpoint.to_str().unwrap(),
-                        "--lstm",
-                        name,
-                        "--engine",
-                        engine,
-                        "--reference",
-                        reference.to_str().unwrap(),
-                    ];
-                    let found = json(&sandbox, &arguments);
-                    assert_ne!(found["comparison"]["verdict"], "outside");
+                let lstm = [checkpoint, "--lstm", name];
+                for more in [
+                    &["--reference", file, "--engine", "plain"][..],
+                    &["--reference", file, "--engine", "fused"],
+                    &["--gradients"],
+                ] {
+                    let found = json(&sandbox, &[&lstm, more].concat());
+                    assert_ne!(
+                        found["comparison"]["verdict"], "outside",
+                        "{lstm:?} {more:?}"
+                    );
                     compared += 1;
                 }
             }
         }
     }
-    assert!(compared >= 16, "{compared}");
-}
-
-fn ends_with(path: &Path, ending: &str) -> bool {
-    path.to_str().is_some_and(|path| path.ends_with(ending))
+    assert!(compared >= 30, "{compared}");
 }

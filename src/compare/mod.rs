@@ -27,10 +27,10 @@ use self::stages::Stage;
 pub use self::subject::Subject;
 use self::task::{Task, is_float};
 use self::tolerance::is_cuda;
-pub use self::tolerance::{Quantity, Tolerance};
+pub use self::tolerance::{Quantity, Sums, Tolerance};
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::{Error, Result};
-use crate::lstm::{Engine, Lstm};
+use crate::lstm::Engine;
 
 /// How to compare.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +173,7 @@ fn tolerance(
     let origin = reference.origin.as_ref();
     let there = origin.is_some_and(|origin| origin.device.starts_with("cuda"));
     let cuda = is_cuda(settings.device) || there;
-    let default = Tolerance::of([kind, reference.kind()], cuda, products(subject.lstm()));
+    let default = Tolerance::of([kind, reference.kind()], cuda, Sums::of(subject.lstm()));
     Tolerance {
         value: settings.tolerance.unwrap_or(default.value),
         gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
@@ -196,14 +196,6 @@ fn coarser(a: Kind, b: Kind) -> Kind {
     let digits = [Kind::BFloat16, Kind::Half, Kind::Float];
     let coarse = digits.into_iter().find(|&kind| kind == a || kind == b);
     coarse.unwrap_or(a)
-}
-
-/// The most products that a gate is a sum of.
-fn products(lstm: &Lstm) -> i64 {
-    let config = lstm.config();
-    let layers = 0..config.num_layers.min(2);
-    let read = layers.map(|layer| config.layer_input_size(layer) + config.output_size());
-    read.max().unwrap_or(0)
 }
 
 fn check_architecture(subject: &Subject, reference: &Reference) -> Result<()> {
