@@ -56,16 +56,29 @@ impl Vectors {
         wanted: impl IntoIterator<Item = (u32, &'w str)>,
     ) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(Error::io(path))?;
-        if file.metadata().map_err(Error::io(path))?.len() == 0 {
-            return Err(Error::file(path, "is empty; it should hold word vectors"));
+        Self::parse(path, &map(path)?, wanted, CHUNK)
+    }
+
+    /// The words that a file has vectors of, in its order, up to the first line
+    /// that [`load`](Self::load) would refuse.
+    ///
+    /// # Errors
+    /// The file cannot be read, is empty, or its first line is no vector.
+    pub fn words(path: impl AsRef<Path>) -> Result<Vec<String>> {
+        let path = path.as_ref();
+        let bytes = map(path)?;
+        let bytes = without_mark(&bytes);
+        let form = Form::sniff(bytes).map_err(|message| Error::line(path, 1, message))?;
+        let none = HashMap::new();
+        let mut words = Vec::new();
+        for lines in chunks(form.body, CHUNK) {
+            let chunk = Chunk::read(lines, form.dimension, &none);
+            words.extend(chunk.words.into_iter().map(str::to_owned));
+            if chunk.fault.is_some() {
+                break;
+            }
         }
-        // SAFETY: the map is only read, and dropped before this function
-        // returns. Nothing can keep another process from changing the file in
-        // that time; that it does not is what this function asks of its
-        // caller, as every reader of mapped files does.
-        let bytes = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
-        Self::parse(path, &bytes, wanted, CHUNK)
+        Ok(words)
     }
 
     /// The share of the wanted words that were found; 1 where none is wanted.
@@ -84,8 +97,7 @@ impl Vectors {
         wanted: impl IntoIterator<Item = (u32, &'w str)>,
         chunk: usize,
     ) -> Result<Self> {
-        // The byte order mark that some editors put in front.
-        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+        let bytes = without_mark(bytes);
         let form = Form::sniff(bytes).map_err(|message| Error::line(path, 1, message))?;
         let header = u64::from(form.count.is_some());
         let order: Vec<(u32, &str)> = wanted.into_iter().collect();
@@ -143,6 +155,24 @@ impl Vectors {
         }
         Ok(vectors)
     }
+}
+
+/// The bytes of a file that is not empty.
+fn map(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    if file.metadata().map_err(Error::io(path))?.len() == 0 {
+        return Err(Error::file(path, "is empty; it should hold word vectors"));
+    }
+    // SAFETY: the map is only read, and dropped before the functions of this
+    // file return. Nothing can keep another process from changing the file in
+    // that time; that it does not is what they ask of their callers, as every
+    // reader of mapped files does.
+    unsafe { Mmap::map(&file) }.map_err(Error::io(path))
+}
+
+/// Without the byte order mark that some editors put in front.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
 /// What the first line says.

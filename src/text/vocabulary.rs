@@ -61,6 +61,18 @@ impl Vocabulary {
         Self::from_words(counted.into_iter().map(|(word, _)| word).collect())
     }
 
+    /// With the words of `more` that it lacks, behind its own.
+    pub fn extended(self, more: impl IntoIterator<Item = String>) -> Self {
+        let Self { mut words, mut ids } = self;
+        for word in more {
+            if !ids.contains_key(&word) {
+                ids.insert(word.clone(), words.len() as u32);
+                words.push(word);
+            }
+        }
+        Self { words, ids }
+    }
+
     /// `words` behind the two specials; no word twice, and no special.
     fn from_words(mut words: Vec<String>) -> Self {
         words.splice(0..0, [PAD.to_owned(), UNK.to_owned()]);
@@ -161,5 +173,15 @@ mod tests {
             Vocabulary::default(),
             Vocabulary::build([[PAD; 2]], 1, None)
         );
+    }
+
+    #[test]
+    fn words_are_added_behind_and_none_twice() {
+        let built = Vocabulary::build([["b", "a", "b"]], 1, None);
+        let more = ["c", "a", UNK, "d", "c"].map(str::to_owned);
+        let extended = built.extended(more);
+        let words: Vec<&str> = extended.words().map(|(_, word)| word).collect();
+        assert_eq!(words, ["b", "a", "c", "d"]);
+        assert_eq!((extended.id("d"), extended.len()), (5, 6));
     }
 }

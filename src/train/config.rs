@@ -75,8 +75,9 @@ impl Default for DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextConfig {
-    /// A `tokenizer.json`, or `basic_english` with a vocabulary of the training
-    /// texts.
+    /// `basic_english`, or `whitespace` (lower case, for texts that are split into
+    /// tokens already, such as the Stanford Sentiment Treebank), with a vocabulary
+    /// of the training texts; or a `tokenizer.json`.
     pub tokenizer: String,
     /// Rarer words become `<unk>`.
     pub min_frequency: usize,
@@ -98,8 +99,10 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
-    /// The name of the built-in tokenizer.
+    /// torchtext's tokenizer.
     pub const BASIC_ENGLISH: &str = "basic_english";
+    /// Lower case, and a split at white space.
+    pub const WHITESPACE: &str = "whitespace";
 }
 
 /// The embedding.
@@ -109,6 +112,9 @@ pub struct EmbeddingConfig {
     /// Word vectors in GloVe or word2vec text form; words without one start at
     /// random.
     pub vectors: Option<PathBuf>,
+    /// Whether every word of the vectors' file is in the vocabulary, so that words
+    /// which only later texts have are known, too.
+    pub all_words: bool,
     /// `E`; with vectors it is theirs.
     pub size: i64,
     /// Whether the vectors stay as they are.
@@ -122,6 +128,7 @@ impl Default for EmbeddingConfig {
     fn default() -> Self {
         EmbeddingConfig {
             vectors: None,
+            all_words: false,
             size: 100,
             freeze: false,
             rate_factor: 1.0,
@@ -269,6 +276,13 @@ impl Config {
             positive(self.embedding.rate_factor),
             "embedding.rate_factor",
             "must be above 0; to keep the vectors as they are, set embedding.freeze",
+        )?;
+        let built = [TextConfig::BASIC_ENGLISH, TextConfig::WHITESPACE];
+        let built = built.contains(&self.text.tokenizer.as_str());
+        check(
+            !self.embedding.all_words || (built && self.embedding.vectors.is_some()),
+            "embedding.all_words",
+            "needs embedding.vectors, and a vocabulary that is built here (text.tokenizer)",
         )?;
         check(
             self.embedding.size > 0,

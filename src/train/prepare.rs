@@ -8,7 +8,7 @@ use crate::data::{self, Dataset, ReadOptions, Skipped, stratified};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig};
 use crate::random::Stream;
-use crate::text::{PAD, Tokenizer, UNK, Vectors, Vocabulary};
+use crate::text::{PAD, Rule, Tokenizer, UNK, Vectors, Vocabulary};
 
 /// What [`prepare`] makes.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Prepared {
 pub fn prepare(config: &Config) -> Result<Prepared> {
     let mut skipped = Vec::new();
     let splits = read_splits(config, &mut skipped)?;
-    let tokenizer = tokenizer(&config.text, &splits.train)?;
+    let tokenizer = tokenizer(config, &splits.train)?;
     let size = tokenizer.vocab_size() as i64;
     let vectors = match &config.embedding.vectors {
         None => None,
@@ -188,19 +188,31 @@ fn part(dataset: &Dataset, rows: &[usize]) -> Dataset {
     }
 }
 
-fn tokenizer(config: &TextConfig, train: &Dataset) -> Result<Tokenizer> {
-    if config.tokenizer != TextConfig::BASIC_ENGLISH {
-        return Tokenizer::load(Path::new(&config.tokenizer));
-    }
+fn tokenizer(config: &Config, train: &Dataset) -> Result<Tokenizer> {
+    let rule = match config.text.tokenizer.as_str() {
+        TextConfig::BASIC_ENGLISH => Rule::BasicEnglish,
+        TextConfig::WHITESPACE => Rule::Whitespace { lower: true },
+        file => return Tokenizer::load(Path::new(file)),
+    };
+    let with = |vocabulary: &Vocabulary| {
+        let words = vocabulary.iter().map(|(id, word)| (word.to_owned(), id));
+        Tokenizer::word_level(&rule, words, UNK)
+    };
     let empty = Vocabulary::build(std::iter::empty::<Vec<String>>(), 1, None);
-    let words = Tokenizer::basic_english(&empty)?;
+    let splitter = with(&empty)?;
     let texts = train
         .examples
         .iter()
-        .map(|example| words.tokens(&example.text))
+        .map(|example| splitter.tokens(&example.text))
         .collect::<Result<Vec<_>>>()?;
-    let vocabulary = Vocabulary::build(texts, config.min_frequency, config.max_vocabulary);
-    Tokenizer::basic_english(&vocabulary)
+    let text = &config.text;
+    let vocabulary = Vocabulary::build(texts, text.min_frequency, text.max_vocabulary);
+    match &config.embedding.vectors {
+        Some(path) if config.embedding.all_words => {
+            with(&vocabulary.extended(Vectors::words(path)?))
+        }
+        _ => with(&vocabulary),
+    }
 }
 
 fn load_vectors(path: &Path, tokenizer: &Tokenizer) -> Result<(usize, Vectors)> {

@@ -323,6 +323,31 @@ fn word_vectors_stand_in_the_embedding() {
 }
 
 #[test]
+fn all_words_of_the_vectors_may_be_known() {
+    let mut toy = Toy::new();
+    let vectors = toy.path("vectors.txt");
+    std::fs::write(&vectors, "good 1 2 3\nunseen 7 7 7\nbad -1 -2 -3\n").unwrap();
+    toy.config.embedding.vectors = Some(vectors);
+    let few = prepare(&toy.config).unwrap().model;
+    assert_eq!(few.tokenizer().id("unseen"), None);
+    toy.config.embedding.all_words = true;
+    let all = prepare(&toy.config).unwrap().model;
+    let id = all.tokenizer().id("unseen").unwrap();
+    assert_eq!(i64::from(id) + 1, few.config().vocab_size + 1);
+    let row: Vec<f32> = Vec::try_from(all.embedding().get(i64::from(id))).unwrap();
+    assert_eq!(row, [7.0, 7.0, 7.0]);
+}
+
+#[test]
+fn texts_that_are_tokens_already_are_only_split() {
+    let mut toy = Toy::new();
+    toy.config.text.tokenizer = TextConfig::WHITESPACE.to_owned();
+    let model = prepare(&toy.config).unwrap().model;
+    let tokens = model.tokenizer().tokens("It is n't GOOD , is n't").unwrap();
+    assert_eq!(tokens, ["it", "is", "n't", "good", ",", "is", "n't"]);
+}
+
+#[test]
 fn word_vectors_that_fit_nothing_are_an_error() {
     let mut toy = Toy::new();
     let vectors = toy.path("vectors.txt");

@@ -127,6 +127,23 @@ fn latin_1_is_refused_with_its_line() {
 }
 
 #[test]
+fn the_words_of_a_file_are_listed_up_to_a_bad_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.txt");
+    for (text, expected) in [
+        ("the 1 2\n. . . 3 4\na 5 6\n", vec!["the", ". . .", "a"]),
+        ("2 1\nthe 1\na 2\n", vec!["the", "a"]),
+        ("the 1 2\na 3\nb 4 5\n", vec!["the"]),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Vectors::words(&path).unwrap(), expected);
+    }
+    std::fs::write(&path, "").unwrap();
+    let message = Vectors::words(&path).unwrap_err().to_string();
+    assert!(message.contains("v.txt: is empty"), "{message}");
+}
+
+#[test]
 fn files_that_are_absent_or_empty_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.txt");

@@ -49,6 +49,20 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
+fn all_words_need_vectors_and_a_vocabulary_of_ours() {
+    for more in [
+        &[][..],
+        &["embedding.vectors=v.txt", "text.tokenizer=t.json"],
+    ] {
+        let overrides = [&["embedding.all_words=true"], more].concat();
+        let error = load(GOOD, &overrides).unwrap_err().to_string();
+        assert!(error.contains("embedding.all_words: needs"), "{error}");
+    }
+    let good = ["embedding.all_words=true", "embedding.vectors=v.txt"];
+    assert!(load(GOOD, &good).unwrap().embedding.all_words);
+}
+
+#[test]
 fn no_clipping_can_be_said_and_reads_back() {
     assert_eq!(load(GOOD, &[]).unwrap().train.clip_norm, Some(1.0));
     let config = load(GOOD, &["train.clip_norm=inf"]).unwrap();
