@@ -546,6 +546,15 @@ fn a_python_without_torch_is_told() {
         &["compare", MODEL, "--python", "no-such-python"],
         &["no-such-python", "--python"],
     );
+    let nowhere = ["compare", MODEL, "--html", "no/such/page.html"];
+    sandbox.fails(
+        &nowhere,
+        &["--html no/such/page.html: its folder is not there"],
+    );
+    sandbox.fails(
+        &["compare", MODEL, "--python", "/bin/true"],
+        &["/bin/true: ended well, but wrote nothing"],
+    );
     let bare = sandbox.path().join("bare-python");
     fs::write(
         &bare,

@@ -207,11 +207,10 @@ impl Compare {
     /// Gives the exit code.
     pub fn run(&self, progress: &Progress) -> Result<u8> {
         self.check_numbers()?;
-        if let Some(path) = &self.keep {
-            refuse_existing("--keep", path)?;
-        }
-        if let Some(path) = &self.html {
-            refuse_existing("--html", path)?;
+        for (flag, path) in [("--keep", &self.keep), ("--html", &self.html)] {
+            if let Some(path) = path {
+                check_new_file(flag, path)?;
+            }
         }
         runtime::set_tf32(self.tf32);
         let device = self.device.device.resolve()?;
@@ -403,7 +402,14 @@ impl Compare {
         arguments.insert(0, std::path::absolute(&checkpoint)?.into());
         let python = self.python.clone().unwrap_or_else(python::find);
         progress.line(&format!("reference: torch in {}", python.display()));
-        Ok(python::run(&python, &arguments)?)
+        python::run(&python, &arguments)?;
+        if !out.is_file() {
+            bail!(
+                "{}: ended well, but wrote nothing; is it a Python?",
+                python.display()
+            );
+        }
+        Ok(())
     }
 
     /// The file of inputs for the script, if they are not random.
@@ -462,6 +468,20 @@ impl Compare {
             None => "reference: bare tensors, of a torch that is not named".to_owned(),
         })?;
         say(format!("\n{}", comparison_text(found)))
+    }
+}
+
+/// What cannot be written is told before anything is computed.
+fn check_new_file(flag: &str, path: &Path) -> Result<()> {
+    refuse_existing(flag, path)?;
+    match path.parent().filter(|folder| *folder != Path::new("")) {
+        Some(folder) if !folder.is_dir() => {
+            bail!(
+                "{flag} {}: its folder is not there; make it first",
+                path.display()
+            )
+        }
+        _ => Ok(()),
     }
 }
 
