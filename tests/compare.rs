@@ -300,6 +300,28 @@ fn what_leaves_its_tolerance_is_named_with_its_place() {
         stdout.contains("first layer 0, step 7, forget gate f"),
         "{stdout}"
     );
+    let arguments = [
+        "compare",
+        MODEL,
+        "--reference",
+        "other.safetensors",
+        "--json",
+    ];
+    let output = sandbox.cellway(&arguments).assert().code(1);
+    let found: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let found = &found["comparison"];
+    assert_eq!(found["verdict"], "outside");
+    assert_eq!(
+        (&found["outside"], &found["stage"]),
+        (&4.into(), &"lstm/l0/f".into())
+    );
+    let stages = found["stages"].as_array().unwrap();
+    let f = stages
+        .iter()
+        .find(|stage| stage["name"] == "lstm/l0/f")
+        .unwrap();
+    assert!(f["share"].as_f64().unwrap() > 100.0);
+    assert!((f["absolute"].as_f64().unwrap() - 1e-3).abs() < 1e-5);
     // A tolerance can be set.
     json(
         &sandbox,

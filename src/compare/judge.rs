@@ -50,7 +50,7 @@ pub enum Verdict {
         /// The first place in it: layer, step, gate.
         first: String,
         /// How many stages are outside.
-        stages: usize,
+        outside: usize,
     },
 }
 
@@ -150,7 +150,7 @@ impl<'a> Judge<'a> {
             return Verdict::Outside {
                 stage: first.name.clone(),
                 first: first_place(self.known, &outside),
-                stages: outside.len(),
+                outside: outside.len(),
             };
         }
         if results.iter().all(|result| result.difference.identical) {

@@ -66,9 +66,9 @@ pub fn comparison_text(found: &Comparison) -> String {
                 percent(*share)
             )
         }
-        Verdict::Outside { first, stages, .. } => {
+        Verdict::Outside { first, outside, .. } => {
             format!(
-                "outside: {stages} of {} stages, first {first}",
+                "outside: {outside} of {} stages, first {first}",
                 found.stages.len()
             )
         }

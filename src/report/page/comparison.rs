@@ -119,8 +119,8 @@ fn verdict(page: &ComparisonPage) -> String {
                 format!("at most {share} of it is used, in {stage}{at}."),
             )
         }
-        Verdict::Outside { first, stages, .. } => {
-            let leave = match stages {
+        Verdict::Outside { first, outside, .. } => {
+            let leave = match outside {
                 1 => "1 stage leaves".to_owned(),
                 n => format!("{n} stages leave"),
             };

@@ -86,7 +86,7 @@ fn outside() -> Comparison {
         Verdict::Outside {
             stage: "lstm/l1_reverse/f".to_owned(),
             first: "layer 1, backwards, step 2, forget gate f".to_owned(),
-            stages: 7,
+            outside: 7,
         },
     )
 }
@@ -277,7 +277,7 @@ fn what_comes_from_files_is_text() {
         Verdict::Outside {
             stage: HOSTILE.to_owned(),
             first: HOSTILE.to_owned(),
-            stages: 1,
+            outside: 1,
         },
         Verdict::Within {
             share: 0.5,
