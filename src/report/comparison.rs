@@ -1,6 +1,7 @@
 //! A comparison with torch as text: a table for each quantity, and the verdict.
 
 use super::Table;
+use crate::checkpoint::some_of;
 use crate::compare::{Comparison, Quantity, Verdict};
 
 /// The quantities in their order, and what people call them.
@@ -53,7 +54,7 @@ pub fn comparison_text(found: &Comparison) -> String {
         parts.push(format!("not shown by this engine: {names}"));
     }
     if !found.other_weights.is_empty() {
-        parts.push(format!("other weights: {}", found.other_weights.join(", ")));
+        parts.push(format!("other weights: {}", some(&found.other_weights)));
     }
     if let Some(labels) = found.labels_differ {
         parts.push(format!("labels that differ: {labels}"));
@@ -80,6 +81,12 @@ pub fn comparison_text(found: &Comparison) -> String {
             .map(|diagnosis| diagnosis.message.clone()),
     );
     parts.join("\n")
+}
+
+/// The first of many.
+pub(super) fn some(names: &[String]) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    some_of(&names)
 }
 
 /// A share as people read it.

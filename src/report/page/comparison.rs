@@ -8,7 +8,7 @@ use super::{definitions, escape, plots, shares, write};
 use crate::compare::{Comparison, Origin, StageResult, Verdict};
 use crate::error::Result;
 use crate::lstm::Engine;
-use crate::report::comparison::{QUANTITIES, percent};
+use crate::report::comparison::{QUANTITIES, percent, some};
 
 /// A comparison and what it was of.
 #[derive(Clone, Debug)]
@@ -149,7 +149,7 @@ fn verdict(page: &ComparisonPage) -> String {
     if !found.other_weights.is_empty() {
         line(
             "The reference ran other weights",
-            &found.other_weights.join("; "),
+            &some(&found.other_weights),
         );
     }
     if !found.not_shown.is_empty() {
