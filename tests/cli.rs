@@ -47,6 +47,7 @@ fn train_shows_what_it_does_and_fills_the_run_folder() {
             "dev.jsonl",
             "metrics.jsonl",
             "model",
+            "tensorboard",
             "test.jsonl"
         ]
     );

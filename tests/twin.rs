@@ -18,7 +18,7 @@ use cellway::lstm::Engine;
 use cellway::model::{Model, Predictor};
 use cellway::random::Stream;
 use cellway::report::Table;
-use cellway::train::{Config, Corpus, EpochRecord, Observer, RunFolder, fit, prepare};
+use cellway::train::{Config, Corpus, EpochRecord, Observer, RunFolder, StepRecord, fit, prepare};
 use serde_json::{Value, json};
 use tch::Kind;
 
@@ -149,23 +149,16 @@ impl Start {
     }
 }
 
-/// The loss of each step, out of the mean so far.
+/// The loss of each step.
 #[derive(Default)]
 struct Losses {
     steps: Vec<f64>,
-    seen: f64,
-    sum: f64,
 }
 
 impl Observer for Losses {
     fn epoch_starts(&mut self, _: u64, _: u64) {}
-    fn stepped(&mut self, texts: u64, mean_loss: f64) {
-        let texts = texts as f64;
-        self.seen += texts;
-        // Of 7000 texts the sum has 13 digits behind the point: enough for 1e-9.
-        let sum = mean_loss * self.seen;
-        self.steps.push((sum - self.sum) / texts);
-        self.sum = sum;
+    fn stepped(&mut self, record: &StepRecord) {
+        self.steps.push(record.loss);
     }
     fn epoch_ends(&mut self, _: &EpochRecord) {}
 }

@@ -9,10 +9,11 @@ use serde_json::json;
 use super::{DeviceArg, EngineArg, say, say_json, warn};
 use crate::model::Model;
 use crate::report::plot::{self, EpochPoint};
-use crate::report::{Progress, Stage, Table, metrics_table};
+use crate::report::{Events, Progress, Stage, Table, metrics_table};
 use crate::text::UNK;
 use crate::train::{
-    Config, Corpus, EpochRecord, Observer, Prepared, RunFolder, Summary, evaluate, fit, prepare,
+    Config, Corpus, EpochRecord, Observer, Prepared, RunFolder, StepRecord, Summary, evaluate, fit,
+    prepare,
 };
 
 /// The arguments of `cellway train`.
@@ -79,11 +80,12 @@ impl Train {
         for (split, dataset) in &made {
             folder.save_texts(split, dataset)?;
         }
-        let mut watch = Watch {
+        let bars = Watch {
             progress,
             stage: None,
             metric: config.train.metric.name(),
         };
+        let mut watch = (bars, TensorBoard::new(folder.events()));
         let summary = fit(&config, &model, &train, &dev, &folder, &mut watch)?;
 
         // What is reported is what is on the disk.
@@ -267,10 +269,10 @@ impl Observer for Watch<'_> {
         );
     }
 
-    fn stepped(&mut self, texts: u64, mean_loss: f64) {
+    fn stepped(&mut self, record: &StepRecord) {
         if let Some(stage) = &mut self.stage {
-            stage.message(format!("loss {mean_loss:.4}"));
-            stage.advance(texts);
+            stage.message(format!("loss {:.4}", record.mean_loss));
+            stage.advance(record.texts);
         }
     }
 
@@ -288,5 +290,64 @@ impl Observer for Watch<'_> {
             record.gradient_norm,
             if record.best { format!("  best {}", self.metric) } else { String::new() }
         ));
+    }
+}
+
+/// Every step and every epoch for TensorBoard. A log that cannot be written is
+/// told once, and stops no training.
+struct TensorBoard {
+    events: Option<Events>,
+}
+
+impl TensorBoard {
+    fn new(folder: PathBuf) -> Self {
+        let mut log = TensorBoard { events: None };
+        log.events = log.told(Events::create(folder));
+        log
+    }
+
+    fn told<T>(&mut self, result: crate::error::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                warn(format!("no more events for tensorboard: {error}"));
+                self.events = None;
+                None
+            }
+        }
+    }
+
+    fn add(&mut self, step: u64, values: &[(&str, f64)]) {
+        for (tag, value) in values {
+            if let Some(events) = &mut self.events {
+                let written = events.scalar(tag, step, *value);
+                self.told(written);
+            }
+        }
+    }
+}
+
+impl Observer for TensorBoard {
+    fn epoch_starts(&mut self, _: u64, _: u64) {}
+
+    fn stepped(&mut self, record: &StepRecord) {
+        let values = [
+            ("step/loss", record.loss),
+            ("step/gradient_norm", record.gradient_norm),
+            ("step/learning_rate", record.learning_rate),
+        ];
+        self.add(record.step, &values);
+    }
+
+    fn epoch_ends(&mut self, record: &EpochRecord) {
+        let values = [
+            ("train/loss", record.train_loss),
+            ("train/texts_per_second", record.texts_per_second),
+            ("train/padding", record.padding),
+            ("dev/loss", record.dev.loss.unwrap_or(f64::NAN)),
+            ("dev/accuracy", record.dev.accuracy),
+            ("dev/macro_f1", record.dev.macro_f1),
+        ];
+        self.add(record.steps, &values);
     }
 }

@@ -6,9 +6,11 @@ mod page;
 pub mod plot;
 mod progress;
 mod table;
+mod tensorboard;
 
 pub use comparison::comparison_text;
 pub use page::{ComparisonPage, comparison_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};
+pub use tensorboard::Events;

@@ -27,7 +27,7 @@ pub use self::corpus::Corpus;
 pub use self::ema::{Ema, PutIn};
 pub use self::evaluate::evaluate;
 pub use self::prepare::{Prepared, prepare};
-pub use self::record::{EpochRecord, Observer, Summary};
+pub use self::record::{EpochRecord, Observer, StepRecord, Summary};
 pub use self::run_folder::RunFolder;
 use self::trainer::Trainer;
 use crate::data::{epoch_batches, padding_share};
@@ -69,7 +69,14 @@ pub fn fit(
             loss_sum += step.loss * step.texts as f64;
             norm_sum += step.norm;
             seen += step.texts;
-            observer.stepped(step.texts as u64, loss_sum / seen as f64);
+            observer.stepped(&StepRecord {
+                step: trainer.steps(),
+                texts: step.texts as u64,
+                loss: step.loss,
+                mean_loss: loss_sum / seen as f64,
+                gradient_norm: step.norm,
+                learning_rate: step.rate,
+            });
         }
         let seconds = started.elapsed().as_secs_f64();
         let step = trainer.steps();

@@ -29,12 +29,29 @@ pub struct EpochRecord {
     pub best: bool,
 }
 
-/// Who watches the training: a progress bar, a test.
+/// What one step gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRecord {
+    /// Counted from 1, since the start.
+    pub step: u64,
+    /// How many texts it saw.
+    pub texts: u64,
+    /// Their mean loss.
+    pub loss: f64,
+    /// The mean loss of the epoch so far.
+    pub mean_loss: f64,
+    /// The norm of the gradients before clipping.
+    pub gradient_norm: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+}
+
+/// Who watches the training: a progress bar, a log, a test.
 pub trait Observer {
     /// An epoch of so many texts begins.
     fn epoch_starts(&mut self, epoch: u64, texts: u64);
-    /// A step over so many texts is done; the mean loss of the epoch so far.
-    fn stepped(&mut self, texts: u64, mean_loss: f64);
+    /// A step is done.
+    fn stepped(&mut self, record: &StepRecord);
     /// The epoch is done and measured.
     fn epoch_ends(&mut self, record: &EpochRecord);
 }
@@ -42,8 +59,26 @@ pub trait Observer {
 /// Nobody watches.
 impl Observer for () {
     fn epoch_starts(&mut self, _: u64, _: u64) {}
-    fn stepped(&mut self, _: u64, _: f64) {}
+    fn stepped(&mut self, _: &StepRecord) {}
     fn epoch_ends(&mut self, _: &EpochRecord) {}
+}
+
+/// Both watch.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn epoch_starts(&mut self, epoch: u64, texts: u64) {
+        self.0.epoch_starts(epoch, texts);
+        self.1.epoch_starts(epoch, texts);
+    }
+
+    fn stepped(&mut self, record: &StepRecord) {
+        self.0.stepped(record);
+        self.1.stepped(record);
+    }
+
+    fn epoch_ends(&mut self, record: &EpochRecord) {
+        self.0.epoch_ends(record);
+        self.1.epoch_ends(record);
+    }
 }
 
 /// How a training ended.

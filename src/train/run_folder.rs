@@ -101,6 +101,11 @@ impl RunFolder {
         self.path.join(MODEL)
     }
 
+    /// The folder of TensorBoard's event files.
+    pub fn events(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
     /// The picture of the training.
     pub fn curve(&self) -> PathBuf {
         self.path.join("curve.png")

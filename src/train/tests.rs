@@ -15,8 +15,8 @@ struct Log(Vec<EpochRecord>, u64);
 
 impl Observer for Log {
     fn epoch_starts(&mut self, _: u64, _: u64) {}
-    fn stepped(&mut self, texts: u64, _: f64) {
-        self.1 += texts;
+    fn stepped(&mut self, record: &StepRecord) {
+        self.1 += record.texts;
     }
     fn epoch_ends(&mut self, record: &EpochRecord) {
         self.0.push(record.clone());
@@ -152,7 +152,7 @@ fn a_nan_after_a_good_epoch_keeps_the_good_model() {
                 let _ = tch::no_grad(|| self.0.shallow_clone().fill_(f64::NAN));
             }
         }
-        fn stepped(&mut self, _: u64, _: f64) {}
+        fn stepped(&mut self, _: &StepRecord) {}
         fn epoch_ends(&mut self, _: &EpochRecord) {}
     }
     let head = prepared.model.parameters().pop().unwrap().1.shallow_clone();
@@ -195,7 +195,7 @@ fn the_best_epoch_is_kept_and_not_the_last() {
         fn epoch_starts(&mut self, epoch: u64, _: u64) {
             self.1 = epoch;
         }
-        fn stepped(&mut self, _: u64, _: f64) {
+        fn stepped(&mut self, _: &StepRecord) {
             if self.1 == 4 {
                 let _ = tch::no_grad(|| self.0.shallow_clone().fill_(-50.0));
             }

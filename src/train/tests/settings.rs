@@ -154,7 +154,7 @@ fn averaged_weights_are_measured_and_kept_and_the_raw_ones_go_on() {
     struct Averages(Vec<Tensor>, Vec<Tensor>);
     impl Observer for Averages {
         fn epoch_starts(&mut self, _: u64, _: u64) {}
-        fn stepped(&mut self, _: u64, _: f64) {
+        fn stepped(&mut self, _: &StepRecord) {
             let now = |tensor: &Tensor| tensor.detach().to_kind(tch::Kind::Double).copy();
             let now: Vec<Tensor> = self.0.iter().map(now).collect();
             self.1 = match self.1.is_empty() {
