@@ -6,6 +6,8 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::NamedTempFile;
 
@@ -54,14 +56,18 @@ impl AtomicFile {
     /// Makes it durable and puts it at its path.
     pub fn commit(self) -> Result<()> {
         let path = &self.path;
+        crash_point();
         let temporary = self
             .writer
             .into_inner()
             .map_err(|error| Error::io(path)(error.into_error()))?;
+        crash_point();
         temporary.as_file().sync_all().map_err(Error::io(path))?;
+        crash_point();
         temporary
             .persist(path)
             .map_err(|error| Error::io(path)(error.error))?;
+        crash_point();
         let folder = folder_of(path);
         File::open(folder)
             .and_then(|folder| folder.sync_all())
@@ -88,6 +94,23 @@ pub fn write_atomically(
     let mut file = AtomicFile::create(path)?;
     fill(&mut file).map_err(Error::io(path))?;
     file.commit()
+}
+
+/// Where a process may die while it writes. Tests of that set the variable
+/// `CELLWAY_CRASH_AT` to a number: the process is gone at that many such points,
+/// as if it had been killed.
+pub(crate) fn crash_point() {
+    static LEFT: OnceLock<Option<AtomicU64>> = OnceLock::new();
+    let left = LEFT.get_or_init(|| {
+        let at = std::env::var("CELLWAY_CRASH_AT").ok()?;
+        at.parse().ok().map(AtomicU64::new)
+    });
+    if left
+        .as_ref()
+        .is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1)
+    {
+        std::process::abort();
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

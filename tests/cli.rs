@@ -47,6 +47,8 @@ fn train_shows_what_it_does_and_fills_the_run_folder() {
             "dev.jsonl",
             "metrics.jsonl",
             "model",
+            "results.json",
+            "snapshots",
             "tensorboard",
             "test.jsonl"
         ]
@@ -70,7 +72,7 @@ fn train_keeps_an_earlier_run() {
         .assert()
         .code(2);
     let error = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    assert!(error.contains("runs/toy: holds an earlier run"), "{error}");
+    assert!(error.contains("runs/toy: holds a finished run"), "{error}");
     assert_eq!(
         fs::read(sandbox.path().join("runs/toy/metrics.jsonl")).unwrap(),
         before

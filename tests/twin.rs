@@ -18,7 +18,9 @@ use cellway::lstm::Engine;
 use cellway::model::{Model, Predictor};
 use cellway::random::Stream;
 use cellway::report::Table;
-use cellway::train::{Config, Corpus, EpochRecord, Observer, RunFolder, StepRecord, fit, prepare};
+use cellway::train::{
+    Config, Corpus, Earlier, EpochRecord, Observer, RunFolder, StepRecord, fit, prepare,
+};
 use serde_json::{Value, json};
 use tch::Kind;
 
@@ -130,7 +132,7 @@ impl Start {
         );
 
         let out = self.at(&format!("fit {kind:?} {engine:?}"));
-        let folder = RunFolder::create(out, &config, false).unwrap();
+        let folder = RunFolder::create(out, &config, Earlier::GoOn).unwrap();
         let mut losses = Losses::default();
         fit(&config, &model, &train, &dev, &folder, &mut losses).unwrap();
         let predictor = Predictor {

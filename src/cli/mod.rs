@@ -77,7 +77,7 @@ impl Cli {
         let progress = Progress::new(if self.quiet { Mode::Quiet } else { Mode::Auto });
         match self.command {
             Command::Doctor(command) => command.run(),
-            Command::Train(command) => command.run(&progress),
+            Command::Train(command) => return command.run(&progress),
             Command::Eval(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Predict(command) => command.run(&progress),

@@ -1,10 +1,14 @@
 //! `cellway train`: a classifier from a configuration file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::{DeviceArg, EngineArg, say, say_json, warn};
 use crate::model::Model;
@@ -12,9 +16,12 @@ use crate::report::plot::{self, EpochPoint};
 use crate::report::{Events, Progress, Stage, Table, metrics_table};
 use crate::text::UNK;
 use crate::train::{
-    Config, Corpus, EpochRecord, Observer, Prepared, RunFolder, StepRecord, Summary, evaluate, fit,
-    prepare,
+    Config, Corpus, Earlier, EpochRecord, Observer, Prepared, RunFolder, StepRecord, Summary,
+    evaluate, fit, prepare,
 };
+
+/// What a shell gives for a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// The arguments of `cellway train`.
 #[derive(Debug, Args)]
@@ -41,19 +48,26 @@ pub(super) struct Train {
     #[arg(long)]
     replace: bool,
 
+    /// Go on with the run that --out holds, also if it is finished; one that was
+    /// stopped goes on without this
+    #[arg(long, conflicts_with = "replace")]
+    resume: bool,
+
     /// The summary as JSON, and nothing else, on standard output
     #[arg(long)]
     json: bool,
 }
 
 impl Train {
-    pub fn run(&self, progress: &Progress) -> Result<()> {
+    /// Gives the exit code.
+    pub fn run(&self, progress: &Progress) -> Result<u8> {
         let mut config = Config::load(&self.config, &self.set)?;
         if let Some(engine) = self.engine {
             config.train.engine = engine.into();
         }
         let device = self.device.device.resolve()?;
-        RunFolder::check(self.folder(), self.replace)?;
+        let stop = stop_flag()?;
+        let goes_on = RunFolder::check(self.folder(), self.earlier())?;
         let prepared = prepare(&config)?;
         // With word vectors it is theirs; and what is the optimizer's own is said.
         config.embedding.size = prepared.model.config().embedding_size;
@@ -76,7 +90,13 @@ impl Train {
             ..
         } = prepared;
         model.to_device(device);
-        let folder = RunFolder::create(self.folder(), &config, self.replace)?;
+        let folder = RunFolder::create(self.folder(), &config, self.earlier())?;
+        if goes_on {
+            progress.line(&format!(
+                "{}: goes on where it was stopped",
+                self.folder().display()
+            ));
+        }
         for (split, dataset) in &made {
             folder.save_texts(split, dataset)?;
         }
@@ -84,9 +104,17 @@ impl Train {
             progress,
             stage: None,
             metric: config.train.metric.name(),
+            stop,
         };
         let mut watch = (bars, TensorBoard::new(folder.events()));
         let summary = fit(&config, &model, &train, &dev, &folder, &mut watch)?;
+
+        if let Some(step) = summary.interrupted {
+            warn(format!(
+                "stopped after step {step}, with a snapshot; the same command goes on from there"
+            ));
+            return Ok(INTERRUPTED);
+        }
 
         // What is reported is what is on the disk.
         let mut best = Model::load(folder.model())?;
@@ -96,14 +124,15 @@ impl Train {
             None => ("dev", &dev),
         };
         let metrics = evaluate(&best, corpus, config.train.engine)?;
+        let results = json!({
+            "best_epoch": summary.best_epoch,
+            "stopped_early": summary.stopped_early,
+            "epochs": summary.epochs,
+            name: metrics,
+            "model": folder.model(),
+        });
         if self.json {
-            say_json(&json!({
-                "best_epoch": summary.best_epoch,
-                "stopped_early": summary.stopped_early,
-                "epochs": summary.epochs,
-                name: metrics,
-                "model": folder.model(),
-            }))?;
+            say_json(&results)?;
         } else {
             let why = if summary.stopped_early {
                 " (stopped early)"
@@ -129,7 +158,16 @@ impl Train {
                 Err(error) => warn(format!("no picture of the {what}: {error}")),
             }
         }
-        Ok(())
+        folder.save_results(&results)?;
+        Ok(0)
+    }
+
+    fn earlier(&self) -> Earlier {
+        match (self.resume, self.replace) {
+            (true, _) => Earlier::Resume,
+            (_, true) => Earlier::MoveAside,
+            _ => Earlier::GoOn,
+        }
     }
 
     fn folder(&self) -> PathBuf {
@@ -254,14 +292,33 @@ fn split_row(name: &str, corpus: &Corpus, unknown: Option<u32>) -> Vec<String> {
     row
 }
 
+/// Set by Ctrl-C and SIGTERM; a second one ends the process at once.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), stop.clone())?;
+        flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
 /// Shows the epochs as they pass.
 struct Watch<'a> {
     progress: &'a Progress,
     stage: Option<Stage>,
     metric: &'static str,
+    stop: Arc<AtomicBool>,
 }
 
 impl Observer for Watch<'_> {
+    fn wants_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn warned(&mut self, message: &str) {
+        warn(message);
+    }
+
     fn epoch_starts(&mut self, epoch: u64, texts: u64) {
         self.stage = Some(
             self.progress

@@ -1,18 +1,18 @@
 //! Accuracy, precision, recall and F1 of a classifier.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::confusion::Confusion;
 use super::interval::{Interval, wilson};
 use crate::error::Result;
 
 /// How well a classifier does on one set of texts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// The number of texts.
     pub count: u64,
     /// The mean loss, where it was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// The share of texts whose class was predicted.
     pub accuracy: f64,
@@ -29,7 +29,7 @@ pub struct Metrics {
 }
 
 /// How well one class is found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassMetrics {
     /// The class's name.
     pub label: String,

@@ -1,12 +1,12 @@
 //! The confusion matrix.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// How often each true class (row) was predicted as each class (column):
 /// `[C, C]` counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Confusion(Vec<Vec<u64>>);
 

@@ -1,13 +1,13 @@
 //! The confidence interval of a proportion.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The 0.975 quantile of the standard normal distribution: a two-sided
 /// interval with 95 % confidence.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// An interval of a proportion, inside `[0, 1]`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,

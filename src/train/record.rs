@@ -1,11 +1,11 @@
 //! What a training tells: its folder, whoever watches, and its caller.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::Metrics;
 
 /// What one epoch gave: a line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Counted from 1.
     pub epoch: u64,
@@ -54,6 +54,13 @@ pub trait Observer {
     fn stepped(&mut self, record: &StepRecord);
     /// The epoch is done and measured.
     fn epoch_ends(&mut self, record: &EpochRecord);
+    /// Asked after each step: whether the run should end here, with a snapshot from
+    /// which it can go on.
+    fn wants_to_stop(&self) -> bool {
+        false
+    }
+    /// Something to know that stops nothing.
+    fn warned(&mut self, _: &str) {}
 }
 
 /// Nobody watches.
@@ -79,6 +86,15 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.0.epoch_ends(record);
         self.1.epoch_ends(record);
     }
+
+    fn wants_to_stop(&self) -> bool {
+        self.0.wants_to_stop() || self.1.wants_to_stop()
+    }
+
+    fn warned(&mut self, message: &str) {
+        self.0.warned(message);
+        self.1.warned(message);
+    }
 }
 
 /// How a training ended.
@@ -90,4 +106,6 @@ pub struct Summary {
     pub best_epoch: u64,
     /// Whether patience ran out before the last epoch.
     pub stopped_early: bool,
+    /// The step after which the observer wanted to stop: the run can go on.
+    pub interrupted: Option<u64>,
 }

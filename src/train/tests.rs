@@ -8,6 +8,7 @@ use super::optim::OptimizerKind;
 use super::*;
 use crate::lstm::Engine;
 
+mod resume;
 mod settings;
 
 #[derive(Default)]
@@ -56,7 +57,7 @@ impl Toy {
 
     fn run(&self, out: &str) -> (Result<Summary>, Log, Prepared) {
         let prepared = prepare(&self.config).unwrap();
-        let folder = RunFolder::create(self.path(out), &self.config, false).unwrap();
+        let folder = RunFolder::create(self.path(out), &self.config, Earlier::GoOn).unwrap();
         let mut log = Log::default();
         let Prepared {
             model, train, dev, ..
@@ -142,7 +143,7 @@ fn a_loss_that_explodes_stops_and_names_the_step() {
 fn a_nan_after_a_good_epoch_keeps_the_good_model() {
     let toy = Toy::new();
     let prepared = prepare(&toy.config).unwrap();
-    let folder = RunFolder::create(toy.path("a"), &toy.config, false).unwrap();
+    let folder = RunFolder::create(toy.path("a"), &toy.config, Earlier::GoOn).unwrap();
 
     /// Breaks the model at the start of the second epoch.
     struct Saboteur(Tensor);
@@ -186,7 +187,7 @@ fn a_nan_of_the_last_step_is_no_model() {
 fn the_best_epoch_is_kept_and_not_the_last() {
     let toy = Toy::new();
     let prepared = prepare(&toy.config).unwrap();
-    let folder = RunFolder::create(toy.path("a"), &toy.config, false).unwrap();
+    let folder = RunFolder::create(toy.path("a"), &toy.config, Earlier::GoOn).unwrap();
 
     /// Turns the head around before the last epoch ends, and remembers the
     /// weights of the epoch before.
@@ -258,38 +259,54 @@ fn a_frozen_embedding_stays_and_a_tuned_one_moves() {
 
 #[test]
 fn an_earlier_run_is_never_lost() {
-    let toy = Toy::new();
-    let create = |out: &str, replace| RunFolder::create(toy.path(out), &toy.config, replace);
+    use Earlier::{GoOn, MoveAside, Resume};
+    let mut toy = Toy::new();
     toy.run("a").0.unwrap();
     let good = weights(&toy.path("a"));
-    let error = create("a", false).unwrap_err().to_string();
-    assert!(error.contains("holds an earlier run"), "{error}");
+    std::fs::write(toy.path("a/results.json"), "{}").unwrap();
+    let create = |out: &str, earlier| RunFolder::create(toy.path(out), &toy.config, earlier);
+    let error = create("a", GoOn).unwrap_err().to_string();
+    assert!(error.contains("holds a finished run"), "{error}");
+    assert!(RunFolder::check(toy.path("a"), Resume).unwrap());
     std::fs::write(toy.path("a/notes.txt"), "mine").unwrap();
-    drop(create("a", true).unwrap());
+    drop(create("a", MoveAside).unwrap());
     assert_eq!(weights(&toy.path("a.1")), good);
     assert!(toy.path("a.1/notes.txt").exists());
     assert!(!toy.path("a/model").exists() && !toy.path("a/notes.txt").exists());
-    drop(create("a", true).unwrap());
+    drop(create("a", MoveAside).unwrap());
     assert!(toy.path("a.2/config.toml").exists());
 
     std::fs::create_dir(toy.path("other")).unwrap();
     std::fs::write(toy.path("other/x"), "mine").unwrap();
-    let error = create("other", true).unwrap_err().to_string();
-    assert!(error.contains("holds no run"), "{error}");
+    for earlier in [GoOn, Resume, MoveAside] {
+        let error = create("other", earlier).unwrap_err().to_string();
+        assert!(error.contains("holds no run"), "{error}");
+    }
     assert!(toy.path("other/x").exists());
+
+    // A run that was stopped goes on as the same run only.
+    toy.config.train.epochs = 9;
+    for earlier in [GoOn, Resume] {
+        let error = RunFolder::create(toy.path("a"), &toy.config, earlier).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("\"epochs = 9\" here and \"epochs = 4\" there"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
 fn two_trainings_in_one_folder_are_one_too_many() {
     let toy = Toy::new();
-    let create = |replace| RunFolder::create(toy.path("a"), &toy.config, replace);
-    let first = create(false).unwrap();
-    for replace in [false, true] {
-        let error = create(replace).unwrap_err().to_string();
+    let create = |earlier| RunFolder::create(toy.path("a"), &toy.config, earlier);
+    let first = create(Earlier::GoOn).unwrap();
+    for earlier in [Earlier::GoOn, Earlier::Resume, Earlier::MoveAside] {
+        let error = create(earlier).unwrap_err().to_string();
         assert!(error.contains("another training is writing"), "{error}");
     }
     drop(first);
-    create(true).unwrap();
+    create(Earlier::MoveAside).unwrap();
 }
 
 #[test]

@@ -6,14 +6,21 @@ use tch::{Device, Tensor};
 use super::ema::{Ema, PutIn};
 use super::groups::groups;
 use super::loss::loss;
-use super::optim::Optimizer;
+use super::optim::{Optimizer, restored};
 use super::schedule::Schedule;
+use super::snapshot::Progress;
 use super::{Config, Corpus, clip_norm, clip_value};
+use crate::checkpoint::safetensors::Tensors;
 use crate::data::epoch_batches;
 use crate::error::Result;
 use crate::lstm::Mode;
 use crate::model::Model;
 use crate::random::Stream;
+
+/// In front of the names of a snapshot's tensors.
+const MODEL: &str = "model";
+const OPTIMIZER: &str = "optimizer";
+const EMA: &str = "ema";
 
 /// A training between two steps.
 #[derive(Debug)]
@@ -135,6 +142,58 @@ impl<'a> Trainer<'a> {
     /// Steps since the start.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Every tensor that it must remember, under `model/`, `optimizer/` and `ema/`.
+    /// The next step changes them: save them before it.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let model = self.model.parameters().into_iter();
+        let model = model.map(|(name, tensor)| (name, tensor.shallow_clone()));
+        let mut tensors = Vec::new();
+        let mut add = |part: &str, name: String, tensor| {
+            tensors.push((format!("{part}/{name}"), tensor));
+        };
+        model.for_each(|(name, tensor)| add(MODEL, name, tensor));
+        let optimizer = self.optimizer.state().into_iter();
+        optimizer.for_each(|(name, tensor)| add(OPTIMIZER, name, tensor));
+        let ema = self.ema.iter().flat_map(Ema::state);
+        ema.for_each(|(name, tensor)| add(EMA, name, tensor));
+        tensors
+    }
+
+    /// Adds the counters and the schedule to what a run must remember.
+    pub fn note(&self, progress: &mut Progress) {
+        progress.steps = self.steps;
+        progress.batches = self.batches;
+        progress.plateau = self.schedule.state();
+    }
+
+    /// Goes on from what [`tensors`](Self::tensors) and [`note`](Self::note) gave.
+    ///
+    /// Errors if it is of another model, optimizer or schedule.
+    pub fn restore(&mut self, progress: &Progress, tensors: &Tensors) -> Result<()> {
+        let part = |part: &str| -> Tensors {
+            let start = format!("{part}/");
+            let named = tensors.iter().filter_map(|(name, tensor)| {
+                Some((
+                    name.strip_prefix(&start)?.to_owned(),
+                    tensor.shallow_clone(),
+                ))
+            });
+            named.collect()
+        };
+        let model = part(MODEL);
+        for (name, parameter) in self.model.parameters() {
+            let saved = restored(&model, &name, parameter)?;
+            tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved))?;
+        }
+        self.optimizer.load_state(&part(OPTIMIZER))?;
+        if let Some(ema) = &mut self.ema {
+            ema.load_state(&part(EMA))?;
+        }
+        self.schedule.load_state(progress.plateau)?;
+        (self.steps, self.batches) = (progress.steps, progress.batches);
+        Ok(())
     }
 
     /// Puts the averaged weights, if there are any, into the model until the answer

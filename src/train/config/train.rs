@@ -60,6 +60,9 @@ pub struct TrainConfig {
     pub metric: Metric,
     /// Stop after so many epochs without a better one; without it never.
     pub patience: Option<u64>,
+    /// A snapshot to go on from after every so many steps, beside those at the end
+    /// of each epoch.
+    pub snapshot_steps: Option<u64>,
     /// Who computes.
     pub engine: Engine,
 }
@@ -85,6 +88,7 @@ impl Default for TrainConfig {
             ema: None,
             metric: Metric::Accuracy,
             patience: None,
+            snapshot_steps: None,
             engine: Engine::Fused,
         }
     }
@@ -160,6 +164,11 @@ impl TrainConfig {
         check(
             self.patience != Some(0),
             "train.patience",
+            "must be 1 or more",
+        )?;
+        check(
+            self.snapshot_steps != Some(0),
+            "train.snapshot_steps",
             "must be 1 or more",
         )
     }

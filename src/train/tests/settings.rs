@@ -173,7 +173,7 @@ fn averaged_weights_are_measured_and_kept_and_the_raw_ones_go_on() {
     toy.run("raw").0.unwrap();
     toy.config.train.ema = Some(DECAY);
     let prepared = prepare(&toy.config).unwrap();
-    let folder = RunFolder::create(toy.path("a"), &toy.config, false).unwrap();
+    let folder = RunFolder::create(toy.path("a"), &toy.config, Earlier::GoOn).unwrap();
     let Prepared {
         model, train, dev, ..
     } = &prepared;
