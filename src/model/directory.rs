@@ -30,6 +30,11 @@ impl Model {
         self.save_weights(path)
     }
 
+    /// Whether a whole model is there: the weights are the last to be written.
+    pub fn is_saved(path: impl AsRef<Path>) -> bool {
+        path.as_ref().join(WEIGHTS).is_file()
+    }
+
     /// Writes the weights alone, into a directory that has the rest.
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();

@@ -196,7 +196,7 @@ impl RunFolder {
     /// new one is whole.
     pub fn save_model(&self, model: &Model) -> Result<()> {
         let path = self.model();
-        match path.is_dir() {
+        match Model::is_saved(&path) {
             true => model.save_weights(&path),
             false => model.save(&path),
         }

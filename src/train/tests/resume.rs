@@ -172,3 +172,14 @@ fn without_its_log_or_of_another_model_it_does_not_go_on() {
         "{error}"
     );
 }
+
+#[test]
+fn a_model_that_was_cut_off_in_its_first_saving_is_saved_whole() {
+    let toy = toy();
+    let folder = RunFolder::create(toy.path("a"), &toy.config, Earlier::GoOn).unwrap();
+    std::fs::create_dir(folder.model()).unwrap();
+    std::fs::write(folder.model().join("config.json"), "{}").unwrap();
+    drop(folder);
+    go_on(&toy, "a", &mut ());
+    crate::model::Model::load(toy.path("a/model")).unwrap();
+}
