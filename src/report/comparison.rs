@@ -74,6 +74,11 @@ pub fn comparison_text(found: &Comparison) -> String {
             )
         }
     });
+    let outside = matches!(found.verdict, Verdict::Outside { .. });
+    if outside && found.diagnosis.is_none() && found.dtype != "f64" {
+        let hint = "none of the usual causes; --dtype f64 tells whether it is rounding";
+        parts.push(hint.to_owned());
+    }
     parts.extend(
         found
             .diagnosis
