@@ -13,6 +13,9 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
+/// How the names of files begin that are not whole yet.
+pub(crate) const HALF: &str = ".cellway-";
+
 /// A file that appears at its path, whole, when it is committed. Dropped before
 /// that, it leaves what stood there untouched.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl AtomicFile {
             return Err(Error::file(path, "its folder is not there; make it first"));
         }
         let temporary = tempfile::Builder::new()
-            .prefix(".cellway-")
+            .prefix(HALF)
             .permissions(permissions)
             .tempfile_in(folder_of(&path))
             .map_err(|error| Error::io(&path)(error.kind().into()))?;

@@ -153,6 +153,24 @@ fn killed_anywhere_and_started_again_it_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn killed_while_it_writes_its_first_files_it_starts_again() {
+    let sandbox = Sandbox::new();
+    for at in 1..=12 {
+        let out = format!("early-{at}");
+        let mut training = command(&sandbox, &out);
+        let options = ["--set", "train.epochs=1"];
+        training
+            .args(options)
+            .env("CELLWAY_CRASH_AT", at.to_string());
+        let (code, error) = said(training.spawn().unwrap());
+        assert_eq!(code, None, "{error}");
+        let mut again = command(&sandbox, &out);
+        let (code, error) = said(again.args(options).spawn().unwrap());
+        assert_eq!(code, Some(0), "{at}: {error}");
+    }
+}
+
+#[test]
 fn asked_to_stop_it_saves_and_goes_on_later() {
     let sandbox = Sandbox::new();
     said(command(&sandbox, "whole").spawn().unwrap());

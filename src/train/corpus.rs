@@ -1,5 +1,7 @@
 //! Texts as token ids, with their classes.
 
+use sha2::{Digest, Sha256};
+
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -41,6 +43,18 @@ impl Corpus {
             texts,
             classes: dataset.examples.iter().map(|e| e.label).collect(),
         })
+    }
+
+    /// SHA-256, in hexadecimal, of the token ids and classes in their order.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (text, class) in self.texts.iter().zip(&self.classes) {
+            hash.update((text.len() as u64).to_le_bytes());
+            text.iter().for_each(|id| hash.update(id.to_le_bytes()));
+            hash.update(class.to_le_bytes());
+        }
+        let hash = hash.finalize();
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The number of tokens of each text.

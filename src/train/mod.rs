@@ -56,7 +56,8 @@ pub fn fit(
     let metric = config.train.metric;
     let lengths = train.lengths();
     let mut trainer = Trainer::new(config, model, train)?;
-    let (mut at, mut epochs) = go_on(&mut trainer, folder, observer)?;
+    let texts = format!("{} {}", train.digest(), dev.digest());
+    let (mut at, mut epochs) = go_on(&mut trainer, folder, texts, observer)?;
     let patience = config.train.patience;
     let out_of_patience =
         |at: &Progress| patience.is_some_and(|patience| at.epoch > patience + at.best_epoch);
@@ -148,14 +149,24 @@ pub fn fit(
 fn go_on(
     trainer: &mut Trainer,
     folder: &RunFolder,
+    texts: String,
     observer: &mut dyn Observer,
 ) -> Result<(Progress, Vec<EpochRecord>)> {
     let tell = |error| observer.warned(&format!("{error}; the snapshot before it is taken"));
     let found = folder.snapshots().latest(tell)?;
     let Some((progress, tensors)) = found else {
         folder.cut_log(0)?;
-        return Ok((Progress::default(), Vec::new()));
+        let start = Progress {
+            texts,
+            ..Progress::default()
+        };
+        return Ok((start, Vec::new()));
     };
+    if progress.texts != texts {
+        let message = "its texts, or their ids, are no longer those that the run was stopped with; \
+                       put them back, or start anew with another --out";
+        return Err(Error::config("data", message));
+    }
     trainer.restore(&progress, &tensors)?;
     let epochs = folder.cut_log(progress.metrics_bytes)?;
     Ok((progress, epochs))

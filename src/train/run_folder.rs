@@ -11,7 +11,7 @@ use super::trainer::Trainer;
 use super::{Config, EpochRecord};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{HALF, write_atomically};
 use crate::model::Model;
 
 const CONFIG: &str = "config.toml";
@@ -84,11 +84,13 @@ impl RunFolder {
     }
 
     fn examine(path: &Path, earlier: Earlier) -> Result<Place> {
-        let mut entries = match fs::read_dir(path) {
+        let entries = match fs::read_dir(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Place::Free),
             entries => entries.map_err(Error::io(path))?,
         };
-        if entries.next().is_none() {
+        // What a run left that was killed while it wrote its first file is nothing.
+        let half = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(HALF.as_bytes());
+        if entries.flatten().all(|entry| half(&entry.file_name())) {
             return Ok(Place::Free);
         }
         let config = path.join(CONFIG);

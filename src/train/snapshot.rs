@@ -32,7 +32,9 @@ const KEPT: usize = 2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Progress {
-    format_version: u64,
+    pub format_version: u64,
+    /// The [digest](crate::train::Corpus::digest) of the training and dev texts.
+    pub texts: String,
     /// The epoch that is running, counted from 1.
     pub epoch: u64,
     /// Its steps that are done.
@@ -59,6 +61,7 @@ impl Default for Progress {
     fn default() -> Self {
         Progress {
             format_version: FORMAT,
+            texts: String::new(),
             epoch: 1,
             epoch_steps: 0,
             steps: 0,

@@ -163,6 +163,10 @@ fn without_its_log_or_of_another_model_it_does_not_go_on() {
     let wide = prepare(&other).unwrap().model;
     let error = fit(&other, &wide, &train, &dev, &folder, &mut ()).unwrap_err();
     assert!(error.to_string().contains("of another model"), "{error}");
+    let mut fewer = train.clone();
+    fewer.texts[0].pop();
+    let error = fit(&toy.config, &model, &fewer, &dev, &folder, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("data: its texts"), "{error}");
     std::fs::write(toy.path("a/metrics.jsonl"), "").unwrap();
     let error = fit(&toy.config, &model, &train, &dev, &folder, &mut ()).unwrap_err();
     assert!(
