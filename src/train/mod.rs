@@ -79,7 +79,7 @@ pub fn fit(
                     folder,
                 ));
             }
-            at.count(&step);
+            step.count(&mut at);
             observer.stepped(&StepRecord {
                 step: trainer.steps(),
                 texts: step.texts as u64,

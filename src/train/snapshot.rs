@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::schedule::PlateauState;
-use super::trainer::Step;
 use crate::checkpoint::safetensors::{self, Tensors};
 use crate::error::{Error, Result};
 use crate::files::{crash_point, write_atomically};
@@ -79,15 +78,6 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// One more step of the epoch.
-    pub fn count(&mut self, step: &Step) {
-        self.epoch_steps += 1;
-        self.loss_sum += step.loss * step.texts as f64;
-        self.norm_sum += step.norm;
-        self.seen += step.texts;
-        self.rate = step.rate;
-    }
-
     /// The epoch is over and measured.
     pub fn next_epoch(&mut self) {
         self.epoch += 1;

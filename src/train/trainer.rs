@@ -51,6 +51,15 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// Counts it as one more of the epoch.
+    pub fn count(&self, progress: &mut Progress) {
+        progress.epoch_steps += 1;
+        progress.loss_sum += self.loss * self.texts as f64;
+        progress.norm_sum += self.norm;
+        progress.seen += self.texts;
+        progress.rate = self.rate;
+    }
+
     /// What was NaN or infinite: then the parameters are as before.
     pub fn trouble(&self) -> Option<String> {
         let Step { loss, norm, .. } = self;
