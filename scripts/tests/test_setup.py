@@ -238,7 +238,7 @@ class EnvironmentTest(SetupTest):
 
     def test_right_torch_is_used_and_kept_in_view(self):
         info = self.install_torch("2.11.0+cu130")
-        for name in ("numpy", "safetensors", "tokenizers", "pyarrow"):
+        for name in ("numpy", "safetensors", "tokenizers", "pyarrow", "tensorboard"):
             self.install(self.site, name, "1.0")
         self.free(5)  # enough, since nothing is downloaded
         run = self.run_active()
@@ -283,7 +283,7 @@ class EnvironmentTest(SetupTest):
         self.install(self.site, "numpy", "1.0")
         run = self.run_active()
         self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
-        self.assertRegex(run.stdout, r"\[3/4\] safetensors==0.8.0 tokenizers==0.23.1 pyarrow==[\d.]+\n")
+        self.assertRegex(run.stdout, r"\[3/4\] safetensors==0.8.0 tokenizers==0.23.1 pyarrow==[\d.]+ tensorboard==[\d.]+\n")
         self.assertIn("could not be reached", run.stderr)
         self.assertFalse(self.stamp.exists())
 
