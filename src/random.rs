@@ -49,6 +49,13 @@ impl Stream {
         (self.bits(counter) >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
+    /// Whether something of this probability happens: `uniform(counter) <
+    /// probability`, to the bit, without the division.
+    pub fn happens(self, probability: f64, counter: u64) -> bool {
+        let limit = (probability * (1u64 << 53) as f64).ceil() as u64;
+        (self.bits(counter) >> 11) < limit
+    }
+
     /// Standard normal (Box and Muller 1958). Uses the counters 2c and 2c + 1.
     pub fn normal(self, counter: u64) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform(2 * counter)).ln()).sqrt();
@@ -96,6 +103,19 @@ mod tests {
             assert!((0..64).all(|k| stream.bits(k) != other.bits(k)));
         }
         assert_ne!(stream.at(0).bits(0), stream.at(1).bits(0));
+    }
+
+    #[test]
+    fn what_happens_is_what_the_uniform_number_says() {
+        let stream = Stream::new(3, "happens");
+        for probability in [0.0, 1e-300, 0.1, 1.0 / 3.0, 0.5, 1.0] {
+            for k in 0..1000 {
+                let below = stream.uniform(k) < probability;
+                assert_eq!(stream.happens(probability, k), below, "{probability} {k}");
+            }
+            let exact = stream.uniform(7);
+            assert!(!stream.happens(exact, 7) && stream.happens(exact.next_up(), 7));
+        }
     }
 
     #[test]

@@ -177,11 +177,11 @@ impl<'a> Task<'a> {
     }
 
     /// New ones, that gradients can go to.
-    fn roots(&self) -> Roots {
+    fn roots(&self) -> Result<Roots> {
         let leaf = |tensor: &Tensor| tensor.copy().set_requires_grad(true);
-        match &self.what {
+        Ok(match &self.what {
             What::Classify { model, batch, .. } => Roots {
-                vectors: model.embed(batch),
+                vectors: model.embed(batch, Mode::Eval)?,
                 start: None,
             },
             What::Read { x, start, .. } => Roots {
@@ -191,7 +191,7 @@ impl<'a> Task<'a> {
                     c: leaf(&start.c),
                 }),
             },
-        }
+        })
     }
 
     fn call<'b>(&'b self, roots: &'b Roots, engine: Engine) -> Call<'b> {
@@ -214,7 +214,7 @@ impl<'a> Task<'a> {
     /// Our numbers for every stage but the optimizer's steps. The fused engine
     /// shows no gates and no cell state of single steps: those are left out.
     pub fn run(&self, subject: &Subject, engine: Engine, gradients: bool) -> Result<Tensors> {
-        let roots = self.roots();
+        let roots = self.roots()?;
         let mut values = tch::no_grad(|| self.steps_of_layers(&roots, engine))?;
         if let What::Classify { .. } = self.what {
             let padding = self.padding(&roots.vectors);
@@ -329,7 +329,7 @@ impl<'a> Task<'a> {
         tolerance: f64,
         digests_hold: bool,
     ) -> Result<Option<Diagnosis>> {
-        let roots = self.roots();
+        let roots = self.roots()?;
         let lstm_part = |name: &str| name.strip_prefix("lstm/").map(str::to_owned);
         let expected: Tensors = reference
             .expected
@@ -386,7 +386,7 @@ impl<'a> Task<'a> {
         let mut optimizer = Optimizer::new(&settings, vec![group])?;
         let mut losses = Vec::new();
         for _ in 0..steps.steps {
-            let Some(loss) = self.forward(&self.roots(), engine)?.loss else {
+            let Some(loss) = self.forward(&self.roots()?, engine)?.loss else {
                 let message = "is missing; a bare reference has no loss";
                 return Err(Error::tensor("target_y", message));
             };

@@ -34,17 +34,41 @@ pub struct Step {
     pub h: Tensor,
 }
 
+/// The four gates of a step.
+#[derive(Debug)]
+pub struct Gates {
+    /// Input gate `[B, H]`, in [0, 1].
+    pub i: Tensor,
+    /// Forget gate `[B, H]`, in [0, 1].
+    pub f: Tensor,
+    /// Candidate C̃ `[B, H]`, in [-1, 1].
+    pub g: Tensor,
+    /// Output gate `[B, H]`, in [0, 1].
+    pub o: Tensor,
+}
+
 /// One step: input `x` `[B, I]`, hidden state `h` `[B, H]` (or `[B, P]`), cell
 /// state `c` `[B, H]`.
 pub fn step(x: &Tensor, h: &Tensor, c: &Tensor, params: &CellParams) -> Step {
+    update(gates(x, h, params), c, params)
+}
+
+/// The first four equations.
+pub fn gates(x: &Tensor, h: &Tensor, params: &CellParams) -> Gates {
     let from_input = x.linear(&params.w_ih, params.b_ih.as_ref());
     let from_hidden = h.linear(&params.w_hh, params.b_hh.as_ref());
     let gates = (from_input + from_hidden).chunk(GATES, -1);
+    Gates {
+        i: gates[0].sigmoid(),
+        f: gates[1].sigmoid(),
+        g: gates[2].tanh(),
+        o: gates[3].sigmoid(),
+    }
+}
 
-    let i = gates[0].sigmoid();
-    let f = gates[1].sigmoid();
-    let g = gates[2].tanh();
-    let o = gates[3].sigmoid();
+/// The last two.
+pub fn update(gates: Gates, c: &Tensor, params: &CellParams) -> Step {
+    let Gates { i, f, g, o } = gates;
     let c = &f * c + &i * &g;
     let h = &o * c.tanh();
 

@@ -1,5 +1,6 @@
 //! The architecture of an LSTM.
 
+use super::Regularization;
 use crate::error::{Error, Result};
 
 /// The largest size of anything: far above what is useful, and few enough for
@@ -31,6 +32,8 @@ pub struct LstmConfig {
     pub bidirectional: bool,
     /// The size of the projection of the hidden state; 0 for none.
     pub proj_size: i64,
+    /// Dropout beyond that of `torch.nn.LSTM`, in training.
+    pub regularization: Regularization,
 }
 
 impl LstmConfig {
@@ -45,6 +48,7 @@ impl LstmConfig {
             dropout: 0.0,
             bidirectional: false,
             proj_size: 0,
+            regularization: Regularization::default(),
         }
     }
 
@@ -102,6 +106,7 @@ impl LstmConfig {
                 format!("must be in [0, 1), not {}", self.dropout),
             ));
         }
+        self.regularization.validate()?;
         if self.parameter_count() > PARAMETER_LIMIT {
             let message = format!(
                 "{} with num_layers {} makes more than {PARAMETER_LIMIT} parameters; take less",

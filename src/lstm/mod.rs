@@ -13,6 +13,7 @@ mod config;
 mod fused;
 pub mod params;
 mod plain;
+mod regularization;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use self::config::LstmConfig;
 pub(crate) use self::config::{PARAMETER_LIMIT, SIZE_LIMIT};
 pub use self::params::{BiasInit, CellParams, Init};
 pub use self::plain::Trace;
+pub use self::regularization::{Mode, Regularization};
 use crate::error::{Error, Result};
 use crate::random::Stream;
 
@@ -34,36 +36,6 @@ pub enum Engine {
     /// libtorch's LSTM: oneDNN on the CPU, cuDNN on CUDA.
     #[default]
     Fused,
-}
-
-/// Evaluation or training, said per call.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Mode {
-    /// No dropout.
-    #[default]
-    Eval,
-    /// Dropout, its masks hashed from this stream: give each step its own.
-    Train(Stream),
-}
-
-impl Mode {
-    /// `x` with dropout in training: each element zero with `probability`, else
-    /// divided by `1 - probability`. The mask is a pure function of the stream
-    /// and `place`, the same on every device.
-    pub fn dropout(&self, place: &str, probability: f64, x: &Tensor) -> Tensor {
-        match self {
-            Mode::Train(stream) if probability > 0.0 => {
-                let stream = Stream::new(stream.seed(), place);
-                let kept = 1.0 / (1.0 - probability);
-                let mask: Vec<f32> = (0..x.numel() as u64)
-                    .map(|k| f32::from(stream.uniform(k) >= probability))
-                    .collect();
-                let mask = Tensor::from_slice(&mask).view(&x.size()[..]);
-                x * mask.to_device(x.device()).to_kind(x.kind()) * kept
-            }
-            _ => x.shallow_clone(),
-        }
-    }
 }
 
 /// The recurrent state of all layers and directions, `layer * D + direction`
@@ -229,6 +201,25 @@ impl Lstm {
         }
     }
 
+    /// The same tensors, shared.
+    fn shallow_clone(&self) -> Lstm {
+        let shared = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
+        let cell = |params: &CellParams| CellParams {
+            w_ih: params.w_ih.shallow_clone(),
+            w_hh: params.w_hh.shallow_clone(),
+            b_ih: shared(&params.b_ih),
+            b_hh: shared(&params.b_hh),
+            w_hr: shared(&params.w_hr),
+        };
+        let layers = self.layers.iter();
+        Lstm {
+            config: self.config.clone(),
+            layers: layers
+                .map(|cells| cells.iter().map(cell).collect())
+                .collect(),
+        }
+    }
+
     /// A state of zeros for a batch of this size, like `input` in dtype and
     /// device.
     pub fn zero_state(&self, batch: i64, input: &Tensor) -> State {
@@ -250,10 +241,12 @@ impl Lstm {
             ragged,
             start,
         } = &prepared;
-        let dropout = |layer: i64, x: &Tensor| {
-            let place = format!("lstm layer {layer}");
-            call.mode.dropout(&place, self.config.dropout, x)
-        };
+        if call.mode != Mode::Eval {
+            self.config.regularization.expect_reach(call.engine)?;
+        }
+        let dropped = self.weights_dropped(call.mode);
+        let lstm = dropped.as_ref().unwrap_or(self);
+        let dropout = |layer: i64, x: &Tensor| self.dropped(call.mode, layer, x);
         let (output, state) = if input.size()[0] == 0 {
             let width = self.config.directions() * self.config.output_size();
             let shape = [0, input.size()[1], width];
@@ -262,13 +255,13 @@ impl Lstm {
         } else {
             match call.engine {
                 Engine::Plain => {
-                    let run = plain::run(self, input, ragged.as_ref(), start, dropout);
+                    let run = plain::run(lstm, input, ragged.as_ref(), start, call.mode);
                     (run.output, run.state)
                 }
                 Engine::Fused => {
                     let active = matches!(call.mode, Mode::Train(_)) && self.config.dropout > 0.0;
                     let dropout = active.then_some(&dropout as fused::Dropout);
-                    fused::run(self, input, ragged.as_ref(), start, dropout)
+                    fused::run(lstm, input, ragged.as_ref(), start, dropout)
                 }
             }
         };
@@ -293,10 +286,9 @@ impl Lstm {
                 "has no step to trace; give it one or more",
             ));
         }
-        let run = plain::run(self, &input, ragged.as_ref(), &start, |layer, x| {
-            let place = format!("lstm layer {layer}");
-            call.mode.dropout(&place, self.config.dropout, x)
-        });
+        let dropped = self.weights_dropped(call.mode);
+        let lstm = dropped.as_ref().unwrap_or(self);
+        let run = plain::run(lstm, &input, ragged.as_ref(), &start, call.mode);
         let traces = run
             .steps
             .iter()

@@ -1,5 +1,5 @@
 //! The plain engine: [`cell::step`](super::cell::step) over time, directions
-//! and layers, and nothing else. Slow and clear: what the other engines are
+//! and layers, in training with dropout inside of the step, and nothing else. Slow and clear: what the other engines are
 //! checked against, and what shows every gate and state of every step.
 //!
 //! Each step is a matrix product of its own, so that a text's result does not
@@ -9,7 +9,8 @@ use tch::Tensor;
 
 use super::cell::{self, Step};
 use super::params::CellParams;
-use super::{Lstm, Ragged, State};
+use super::regularization::Inside;
+use super::{Lstm, Mode, Ragged, State};
 
 /// What the plain engine computes; time first.
 pub(crate) struct Run {
@@ -28,14 +29,14 @@ pub(crate) fn run(
     input: &Tensor,
     ragged: Option<&Ragged>,
     start: &State,
-    dropout: impl Fn(i64, &Tensor) -> Tensor,
+    mode: Mode,
 ) -> Run {
     let (mut steps, mut last_h, mut last_c) = (Vec::new(), Vec::new(), Vec::new());
     let mut output = input.shallow_clone();
     for (layer, directions) in lstm.layers.iter().enumerate() {
         let layer = layer as i64;
         if layer > 0 {
-            output = dropout(layer, &output);
+            output = lstm.dropped(mode, layer, &output);
         }
         let mut outputs = Vec::new();
         for (direction, params) in directions.iter().enumerate() {
@@ -44,7 +45,9 @@ pub(crate) fn run(
             // are aligned: the state of a later step is always a fresh tensor.
             let (h, c) = (start.h.get(at).copy(), start.c.get(at).copy());
             let reverse = direction == 1;
-            let run = run_direction(params, &output, ragged, h, c, reverse);
+            let rates = &lstm.config.regularization;
+            let inside = Inside::new(rates, mode, format!("lstm cell {at}"), &h);
+            let run = run_direction(params, &output, ragged, h, c, reverse, &inside);
             outputs.push(Tensor::stack(&run.hidden, 0));
             last_h.push(run.h);
             last_c.push(run.c);
@@ -83,12 +86,17 @@ fn run_direction(
     mut h: Tensor,
     mut c: Tensor,
     reverse: bool,
+    inside: &Inside,
 ) -> DirectionRun {
     let time = input.size()[0];
     let mut steps = Vec::new();
     for n in 0..time {
         let t = if reverse { time - 1 - n } else { n };
-        let step = cell::step(&input.get(t), &h, &c, params);
+        let mut gates = cell::gates(&input.get(t), &inside.read(&h), params);
+        gates.g = inside.candidate(t, gates.g);
+        let mut step = cell::update(gates, &c, params);
+        step.c = inside.cell(t, &c, step.c);
+        step.h = inside.hidden(t, &h, step.h);
         (h, c) = match ragged {
             None => (step.h.shallow_clone(), step.c.shallow_clone()),
             Some(ragged) => {

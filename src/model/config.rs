@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Pooling;
 use crate::error::{Error, Result};
-use crate::lstm::{LstmConfig, PARAMETER_LIMIT, SIZE_LIMIT};
+use crate::lstm::{LstmConfig, PARAMETER_LIMIT, Regularization, SIZE_LIMIT};
 
 /// What `model_type` says in our directories.
 pub(crate) const MODEL_TYPE: &str = "cellway-lstm-classifier";
@@ -22,6 +22,11 @@ pub enum HeadKind {
     Sigmoid,
     /// A logit for each label.
     Softmax,
+}
+
+/// Not written where it says nothing.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The architecture of a classifier, as `config.json` has it.
@@ -46,6 +51,16 @@ pub struct ModelConfig {
     pub bias: bool,
     /// Dropout between the layers of the LSTM, in training.
     pub dropout: f64,
+    /// Dropout inside of the LSTM beyond PyTorch's, in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub regularization: Regularization,
+    /// The share of tokens that are read as unknown words, in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub word_dropout: f64,
+    /// Dropout on the vectors of the tokens, in training, with one mask for all
+    /// tokens of a text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub embedding_dropout: f64,
     /// From the steps to one vector.
     pub pooling: Pooling,
     /// Dropout before the head, in training.
@@ -74,6 +89,9 @@ impl ModelConfig {
             proj_size: 0,
             bias: true,
             dropout: 0.0,
+            regularization: Regularization::default(),
+            word_dropout: 0.0,
+            embedding_dropout: 0.0,
             pooling: Pooling::Last,
             head_dropout: 0.0,
             head: match labels.len() {
@@ -112,6 +130,7 @@ impl ModelConfig {
             dropout: self.dropout,
             bidirectional: self.bidirectional,
             proj_size: self.proj_size,
+            regularization: self.regularization,
             ..LstmConfig::new(self.embedding_size, self.hidden_size)
         }
     }
@@ -136,9 +155,15 @@ impl ModelConfig {
         if self.max_tokens == Some(0) {
             return Err(Error::config("max_tokens", "must be 1 or more"));
         }
-        if !(0.0..1.0).contains(&self.head_dropout) {
-            let message = format!("must be in [0, 1), not {}", self.head_dropout);
-            return Err(Error::config("head_dropout", message));
+        for (key, probability) in [
+            ("word_dropout", self.word_dropout),
+            ("embedding_dropout", self.embedding_dropout),
+            ("head_dropout", self.head_dropout),
+        ] {
+            if !(0.0..1.0).contains(&probability) {
+                let message = format!("must be in [0, 1), not {probability}");
+                return Err(Error::config(key, message));
+            }
         }
         let labels = self.id2label.len();
         if labels < 2 || (self.head == HeadKind::Sigmoid && labels != 2) {

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::lstm::params::{normal, uniform};
 use crate::lstm::{Call, Engine, Init, Lstm, Mode, Output};
 use crate::random::Stream;
-use crate::text::{PAD, Tokenizer};
+use crate::text::{PAD, Tokenizer, UNK};
 
 /// The names of the parameters outside of the LSTM; its own stand behind `lstm.`.
 const EMBEDDING: &str = "embedding.weight";
@@ -272,15 +272,37 @@ impl Model {
 
     /// Logits `[B, 1]` or `[B, C]`.
     pub fn forward(&self, batch: &Batch, engine: Engine, mode: Mode) -> Result<Tensor> {
-        let embedded = self.embed(batch);
+        let embedded = self.embed(batch, mode)?;
         Ok(self.read(&embedded, &batch.lengths, engine, mode)?.logits)
     }
 
     /// The vectors of a batch's tokens `[B, T, E]`; behind the ends of texts, of
     /// whatever stands there.
-    pub fn embed(&self, batch: &Batch) -> Tensor {
+    ///
+    /// Errors if words are to be dropped and the tokenizer knows no unknown ones.
+    pub fn embed(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let ids = &batch.ids;
+        let ids = match mode.kept("words", self.config.word_dropout, &ids.size(), ids) {
+            Some(kept) => {
+                let unknown = Tensor::from(self.unknown()?).to_device(ids.device());
+                ids.where_self(&kept.to_kind(Kind::Bool), &unknown)
+            }
+            None => ids.shallow_clone(),
+        };
         // No padding_idx: padding has no gradient, since the LSTM never reads it.
-        Tensor::embedding(&self.embedding, &batch.ids, -1, false, false)
+        let vectors = Tensor::embedding(&self.embedding, &ids, -1, false, false);
+        let mask = [vectors.size()[0], 1, vectors.size()[2]];
+        let probability = self.config.embedding_dropout;
+        Ok(mode.shared_dropout("embedding", probability, &vectors, &mask))
+    }
+
+    /// The id of what stands for words that are not in the vocabulary.
+    fn unknown(&self) -> Result<i64> {
+        let id = self.tokenizer.id(UNK).map(i64::from);
+        id.ok_or_else(|| {
+            let message = format!("reads words as {UNK}, which the tokenizer does not have");
+            Error::config("embedding.word_dropout", message)
+        })
     }
 
     /// From vectors `[B, T, E]` to logits.

@@ -42,6 +42,10 @@ fn a_round_trip_is_equal_to_the_bit() {
             config.proj_size = if n == 3 { 2 } else { 0 };
             config.bias = n != 1;
             config.dropout = 0.3;
+            config.word_dropout = 0.1 * n as f64;
+            config.embedding_dropout = 0.2;
+            config.regularization.zoneout_cell = 0.1 * n as f64;
+            config.regularization.variational = n == 2;
         });
         let path = folder.path().join(n.to_string());
         before.save(&path).unwrap();
@@ -61,6 +65,78 @@ fn a_round_trip_is_equal_to_the_bit() {
         after.save(&again).unwrap();
         assert_eq!(files(&path), files(&again));
     }
+}
+
+#[test]
+fn words_are_dropped_to_the_unknown_one_and_vectors_by_one_mask_for_a_text() {
+    let mode = Mode::Train(Stream::new(3, "step"));
+    let batch = |model: &Model| {
+        let texts: Vec<Vec<i64>> = (0..40).map(|n| vec![2 + n % 4; 25]).collect();
+        model.batch(texts.iter().map(Vec::as_slice)).unwrap()
+    };
+    let words = model(|config| config.word_dropout = 0.25);
+    let ids = batch(&words);
+    let eval = words.embed(&ids, Mode::Eval).unwrap();
+    assert!(
+        eval.equal(
+            &words
+                .embedding()
+                .index_select(0, &ids.ids.view(-1))
+                .view_as(&eval)
+        )
+    );
+    let unknown = i64::from(words.tokenizer().id(UNK).unwrap());
+    let changed = words.embed(&ids, mode).unwrap();
+    let dropped = changed.ne_tensor(&eval).any_dim(-1, false);
+    let expected = words.embedding().get(unknown);
+    for row in 0..1000 {
+        let vector = changed.view([1000, -1]).get(row);
+        let is = dropped.view(-1).int64_value(&[row]) == 1;
+        assert_eq!(vector.equal(&expected), is, "{row}");
+    }
+    let share = dropped.sum(Kind::Int64).int64_value(&[]) as f64 / 1000.0;
+    // Standard deviation: sqrt(0.25 * 0.75 / 1000) = 0.014.
+    assert!((share - 0.25).abs() < 0.06, "{share}");
+
+    let vectors = model(|config| config.embedding_dropout = 0.5);
+    let ids = batch(&vectors);
+    let ratio = vectors.embed(&ids, mode).unwrap() / vectors.embed(&ids, Mode::Eval).unwrap();
+    for step in 1..25 {
+        assert!(ratio.select(1, 0).equal(&ratio.select(1, step)));
+    }
+    let kept = ratio.ne(0.0).sum(Kind::Int64).int64_value(&[]) as f64 / ratio.numel() as f64;
+    assert!(
+        (kept - 0.5).abs() < 0.15 && ratio.max().double_value(&[]) == 2.0,
+        "{kept}"
+    );
+    assert!(
+        vectors
+            .embed(&ids, Mode::Eval)
+            .unwrap()
+            .equal(&vectors.embed(&ids, Mode::Eval).unwrap())
+    );
+}
+
+#[test]
+fn words_cannot_be_dropped_to_a_word_that_is_not_there() {
+    let bare = Tokenizer::word_level(
+        &crate::text::Rule::Whitespace { lower: true },
+        [("a".to_owned(), 0), ("film".to_owned(), 1)],
+        "a",
+    )
+    .unwrap();
+    let mut config = ModelConfig::new(2, 5, 6, &labels(3));
+    config.word_dropout = 0.1;
+    let model = Model::new(config, bare, Init::default(), Stream::new(1, "t")).unwrap();
+    let batch = model.batch([&[0, 1][..]]).unwrap();
+    assert!(model.embed(&batch, Mode::Eval).is_ok());
+    let error = model
+        .embed(&batch, Mode::Train(Stream::new(1, "t")))
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("embedding.word_dropout: "),
+        "{error}"
+    );
 }
 
 #[test]

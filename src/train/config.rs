@@ -9,7 +9,7 @@ pub use self::schedule::{ScheduleConfig, ScheduleKind, Span};
 pub use self::train::TrainConfig;
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
-use crate::lstm::{BiasInit, Init, LstmConfig};
+use crate::lstm::{BiasInit, Init, LstmConfig, Regularization};
 use crate::model::Pooling;
 
 mod schedule;
@@ -122,6 +122,11 @@ pub struct EmbeddingConfig {
     /// The embedding's learning rate over that of the rest: tuned vectors do
     /// better with a small one.
     pub rate_factor: f64,
+    /// The share of a training text's tokens that are read as unknown words, others
+    /// at each step.
+    pub word_dropout: f64,
+    /// Dropout on the vectors in training, with one mask for all tokens of a text.
+    pub dropout: f64,
 }
 
 impl Default for EmbeddingConfig {
@@ -132,6 +137,8 @@ impl Default for EmbeddingConfig {
             size: 100,
             freeze: false,
             rate_factor: 1.0,
+            word_dropout: 0.0,
+            dropout: 0.0,
         }
     }
 }
@@ -152,6 +159,19 @@ pub struct LstmSection {
     pub bias: bool,
     /// Dropout between layers.
     pub dropout: f64,
+    /// Whether that has one mask for all tokens of a text.
+    pub variational: bool,
+    /// Dropout on the hidden state that a step reads, with one mask for all tokens of
+    /// a text. As everything inside of a step it needs train.engine = "plain".
+    pub recurrent_dropout: f64,
+    /// Dropout on the candidate.
+    pub candidate_dropout: f64,
+    /// Dropout on the elements of the recurrent matrices, with any engine.
+    pub weight_drop: f64,
+    /// The share of the cell state that stays as it is at each step of training.
+    pub zoneout_cell: f64,
+    /// The same of the hidden state.
+    pub zoneout_hidden: f64,
     /// The forget gate's total bias at the start; without it PyTorch's.
     pub forget_bias: Option<f64>,
     /// Chrono initialisation for ranges up to so many steps.
@@ -169,6 +189,12 @@ impl Default for LstmSection {
             proj_size: 0,
             bias: true,
             dropout: 0.0,
+            variational: false,
+            recurrent_dropout: 0.0,
+            candidate_dropout: 0.0,
+            weight_drop: 0.0,
+            zoneout_cell: 0.0,
+            zoneout_hidden: 0.0,
             forget_bias: None,
             chrono: None,
             orthogonal: false,
@@ -185,7 +211,20 @@ impl LstmSection {
             dropout: self.dropout,
             bidirectional: self.bidirectional,
             proj_size: self.proj_size,
+            regularization: self.regularization(),
             ..LstmConfig::new(input_size, self.hidden_size)
+        }
+    }
+
+    /// Dropout beyond PyTorch's.
+    pub fn regularization(&self) -> Regularization {
+        Regularization {
+            variational: self.variational,
+            recurrent_dropout: self.recurrent_dropout,
+            candidate_dropout: self.candidate_dropout,
+            weight_drop: self.weight_drop,
+            zoneout_cell: self.zoneout_cell,
+            zoneout_hidden: self.zoneout_hidden,
         }
     }
 
@@ -299,12 +338,10 @@ impl Config {
             "text.max_tokens",
             "must be 1 or more",
         )?;
-        check(
-            (0.0..1.0).contains(&self.head.dropout),
-            "head.dropout",
-            "must be in [0, 1)",
-        )?;
         for (key, share) in [
+            ("head.dropout", self.head.dropout),
+            ("embedding.dropout", self.embedding.dropout),
+            ("embedding.word_dropout", self.embedding.word_dropout),
             ("data.dev_share", self.data.dev_share),
             ("data.test_share", self.data.test_share),
         ] {
@@ -323,6 +360,8 @@ impl Config {
         };
         let lstm = self.lstm.architecture(self.embedding.size);
         lstm.validate().map_err(in_section)?;
+        let reach = lstm.regularization.expect_reach(self.train.engine);
+        reach.map_err(in_section)?;
         let init = self.lstm.init()?;
         init.validate(&lstm).map_err(in_section)
     }

@@ -80,6 +80,9 @@ fn architecture(
     model.proj_size = config.lstm.proj_size;
     model.bias = config.lstm.bias;
     model.dropout = config.lstm.dropout;
+    model.regularization = config.lstm.regularization();
+    model.word_dropout = config.embedding.word_dropout;
+    model.embedding_dropout = config.embedding.dropout;
     model.pooling = config.head.pooling;
     model.head_dropout = config.head.dropout;
     model.max_tokens = config.text.max_tokens;

@@ -2,6 +2,7 @@
 
 mod gradients;
 mod invariants;
+mod regularization;
 mod units;
 
 use tch::{Kind, Tensor};

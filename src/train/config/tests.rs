@@ -49,6 +49,41 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
+fn dropout_inside_of_a_step_needs_the_plain_engine() {
+    for key in [
+        "recurrent_dropout",
+        "candidate_dropout",
+        "zoneout_cell",
+        "zoneout_hidden",
+    ] {
+        let set = format!("lstm.{key}=0.1");
+        let error = load(GOOD, &[&set]).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("lstm.{key}: ")) && error.contains("plain"),
+            "{error}"
+        );
+        let config = load(GOOD, &[&set, "train.engine=plain"]).unwrap();
+        assert_ne!(config.lstm.regularization(), Default::default());
+    }
+    let outside = [
+        "lstm.weight_drop=0.5",
+        "lstm.variational=true",
+        "embedding.dropout=0.3",
+    ];
+    assert!(load(GOOD, &outside).is_ok());
+    for key in [
+        "lstm.weight_drop",
+        "embedding.dropout",
+        "embedding.word_dropout",
+    ] {
+        let error = load(GOOD, &[&format!("{key}=1.0")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(key), "{error}");
+    }
+}
+
+#[test]
 fn all_words_need_vectors_and_a_vocabulary_of_ours() {
     for more in [
         &[][..],

@@ -197,3 +197,44 @@ fn averaged_weights_are_measured_and_kept_and_the_raw_ones_go_on() {
     }
     assert!(far(kept.embedding(), model.embedding()) > 1e-3);
 }
+
+#[test]
+fn every_form_of_dropout_reaches_the_loss_and_none_the_evaluation() {
+    let mut toy = Toy::new();
+    toy.config.head.dropout = 0.0;
+    toy.config.lstm.num_layers = 2;
+    toy.config.train.epochs = 1;
+    toy.config.train.engine = Engine::Plain;
+    toy.config.train.learning_rate = Some(1e-12);
+    let losses = |toy: &Toy, out: &str| {
+        let summary = toy.run(out).0.unwrap();
+        let epoch = &summary.epochs[0];
+        (epoch.train_loss, epoch.dev.loss.unwrap())
+    };
+    let (bare, dev) = losses(&toy, "bare");
+    let with = |out: &str, change: &dyn Fn(&mut Config)| {
+        let mut toy = Toy::new();
+        toy.config.head.dropout = 0.0;
+        toy.config.lstm.num_layers = 2;
+        toy.config.train = TrainConfig {
+            epochs: 1,
+            engine: Engine::Plain,
+            learning_rate: Some(1e-12),
+            ..toy.config.train
+        };
+        change(&mut toy.config);
+        let (train, same) = losses(&toy, out);
+        assert!((same - dev).abs() < 1e-6, "{out}: {same} {dev}");
+        // The rest is the same to the bit.
+        assert_ne!(train, bare, "{out}");
+    };
+    with("words", &|config| config.embedding.word_dropout = 0.3);
+    with("embedding", &|config| config.embedding.dropout = 0.3);
+    with("layers", &|config| config.lstm.dropout = 0.3);
+    with("recurrent", &|config| config.lstm.recurrent_dropout = 0.3);
+    with("candidate", &|config| config.lstm.candidate_dropout = 0.3);
+    with("weight", &|config| config.lstm.weight_drop = 0.3);
+    with("cell", &|config| config.lstm.zoneout_cell = 0.3);
+    with("hidden", &|config| config.lstm.zoneout_hidden = 0.3);
+    with("head", &|config| config.head.dropout = 0.3);
+}

@@ -1,0 +1,231 @@
+//! What keeps an LSTM from learning by heart, in training only: dropout in its
+//! forms. The masks are hashes of (seed, step, place, position), so that they are
+//! the same on every device and after a resume, and no generator has a state.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::{Engine, Lstm};
+use crate::error::{Error, Result};
+use crate::random::Stream;
+
+/// Evaluation or training, said per call.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Mode {
+    /// No dropout of any form.
+    #[default]
+    Eval,
+    /// Dropout, its masks hashed from this stream: give each step its own.
+    Train(Stream),
+}
+
+impl Mode {
+    /// `x` with dropout in training: each element zero with `probability`, else
+    /// divided by `1 - probability`. The mask is a pure function of the stream
+    /// and `place`, the same on every device.
+    pub fn dropout(&self, place: &str, probability: f64, x: &Tensor) -> Tensor {
+        self.shared_dropout(place, probability, x, &x.size())
+    }
+
+    /// As [`dropout`](Self::dropout), with a mask of this shape, which is broadcast:
+    /// where it has size 1 all elements share their fate.
+    pub fn shared_dropout(
+        &self,
+        place: &str,
+        probability: f64,
+        x: &Tensor,
+        shape: &[i64],
+    ) -> Tensor {
+        match self.kept(place, probability, shape, x) {
+            Some(mask) => x * mask * (1.0 / (1.0 - probability)),
+            None => x.shallow_clone(),
+        }
+    }
+
+    /// A mask of this shape, like `x` in dtype and device: 0 with `probability`,
+    /// else 1. None if nothing is to be dropped.
+    pub(crate) fn kept(
+        &self,
+        place: &str,
+        probability: f64,
+        shape: &[i64],
+        x: &Tensor,
+    ) -> Option<Tensor> {
+        let Mode::Train(stream) = self else {
+            return None;
+        };
+        if probability <= 0.0 {
+            return None;
+        }
+        let stream = Stream::new(stream.seed(), place);
+        let mask: Vec<f32> = (0..shape.iter().product::<i64>() as u64)
+            .map(|k| f32::from(u8::from(!stream.happens(probability, k))))
+            .collect();
+        let mask = Tensor::from_slice(&mask).view(shape);
+        Some(mask.to_device(x.device()).to_kind(x.kind()))
+    }
+
+    /// For the step with this number: masks of its own.
+    fn at(self, number: i64) -> Mode {
+        match self {
+            Mode::Eval => Mode::Eval,
+            Mode::Train(stream) => Mode::Train(stream.at(number as u64)),
+        }
+    }
+}
+
+/// Dropout inside of an LSTM beyond that of `torch.nn.LSTM`. All of it is 0, or
+/// off, unless it is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Regularization {
+    /// Dropout between layers has one mask for all steps of a text (Gal and
+    /// Ghahramani, "A theoretically grounded application of dropout in recurrent
+    /// neural networks", 2016), not one for each.
+    pub variational: bool,
+    /// On the hidden state that a step reads, one mask for all steps of a text (Gal
+    /// and Ghahramani 2016).
+    pub recurrent_dropout: f64,
+    /// On the candidate, a new mask for each step: the cell state forgets nothing by
+    /// it (Semeniuta et al., "Recurrent dropout without memory loss", 2016).
+    pub candidate_dropout: f64,
+    /// On the elements of the recurrent matrices (Merity et al., "Regularizing and
+    /// optimizing LSTM language models", 2018).
+    pub weight_drop: f64,
+    /// The share of the cell state that stays as it is at each step (Krueger et al.,
+    /// "Zoneout", 2017); in evaluation none.
+    pub zoneout_cell: f64,
+    /// The same of the hidden state.
+    pub zoneout_hidden: f64,
+}
+
+impl Regularization {
+    /// The key of something that happens inside of a step, where only the plain
+    /// engine can reach.
+    fn inside_of_a_step(&self) -> Option<&'static str> {
+        self.probabilities()
+            .into_iter()
+            .find(|&(key, probability)| key != "weight_drop" && probability > 0.0)
+            .map(|(key, _)| key)
+    }
+
+    /// Each probability with its key.
+    fn probabilities(&self) -> [(&'static str, f64); 5] {
+        [
+            ("recurrent_dropout", self.recurrent_dropout),
+            ("candidate_dropout", self.candidate_dropout),
+            ("weight_drop", self.weight_drop),
+            ("zoneout_cell", self.zoneout_cell),
+            ("zoneout_hidden", self.zoneout_hidden),
+        ]
+    }
+
+    /// Errors if this engine cannot train so.
+    pub(crate) fn expect_reach(&self, engine: Engine) -> Result<()> {
+        match self.inside_of_a_step() {
+            Some(key) if engine != Engine::Plain => {
+                let message = "happens inside of a step, where only the plain engine reaches; \
+                               train with engine plain, or set it to 0";
+                Err(Error::config(key, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says which is no probability.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let probabilities = self.probabilities().into_iter();
+        for (key, probability) in probabilities {
+            if !(0.0..1.0).contains(&probability) {
+                return Err(Error::config(
+                    key,
+                    format!("must be in [0, 1), not {probability}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What happens inside of the steps of one layer and direction.
+pub(super) struct Inside<'a> {
+    mode: Mode,
+    rates: &'a Regularization,
+    /// Of the layer and direction.
+    place: String,
+    /// On the hidden state, `[B, P]`.
+    recurrent: Option<Tensor>,
+}
+
+impl<'a> Inside<'a> {
+    /// From `h` `[B, P]` on.
+    pub fn new(rates: &'a Regularization, mode: Mode, place: String, h: &Tensor) -> Self {
+        let probability = rates.recurrent_dropout;
+        let mask = mode.kept(&format!("{place} recurrent"), probability, &h.size(), h);
+        Inside {
+            mode,
+            rates,
+            place,
+            recurrent: mask.map(|mask| mask * (1.0 / (1.0 - probability))),
+        }
+    }
+
+    /// The hidden state as the gates read it.
+    pub fn read(&self, h: &Tensor) -> Tensor {
+        match &self.recurrent {
+            Some(mask) => h * mask,
+            None => h.shallow_clone(),
+        }
+    }
+
+    /// The candidate of step `t`.
+    pub fn candidate(&self, t: i64, g: Tensor) -> Tensor {
+        let place = format!("{} candidate", self.place);
+        let mode = self.mode.at(t);
+        mode.dropout(&place, self.rates.candidate_dropout, &g)
+    }
+
+    /// What becomes of the cell state at step `t`.
+    pub fn cell(&self, t: i64, before: &Tensor, after: Tensor) -> Tensor {
+        self.zoneout("cell", self.rates.zoneout_cell, t, before, after)
+    }
+
+    /// What becomes of the hidden state at step `t`.
+    pub fn hidden(&self, t: i64, before: &Tensor, after: Tensor) -> Tensor {
+        self.zoneout("hidden", self.rates.zoneout_hidden, t, before, after)
+    }
+
+    fn zoneout(&self, what: &str, share: f64, t: i64, before: &Tensor, after: Tensor) -> Tensor {
+        let place = format!("{} zoneout {what}", self.place);
+        match (self.mode.at(t)).kept(&place, share, &after.size(), &after) {
+            Some(mask) => after.where_self(&mask.to_kind(Kind::Bool), before),
+            None => after,
+        }
+    }
+}
+
+impl Lstm {
+    /// Dropout on what the layer with this number (from 1 on) reads, `[T, B, F]`.
+    pub(super) fn dropped(&self, mode: Mode, layer: i64, x: &Tensor) -> Tensor {
+        let mut shape = x.size();
+        if self.config.regularization.variational {
+            shape[0] = 1;
+        }
+        let place = format!("lstm layer {layer}");
+        mode.shared_dropout(&place, self.config.dropout, x, &shape)
+    }
+
+    /// With elements of the recurrent matrices dropped; gradients flow to the
+    /// whole matrices. None if there is nothing to drop.
+    pub(super) fn weights_dropped(&self, mode: Mode) -> Option<Lstm> {
+        let probability = self.config.regularization.weight_drop;
+        if mode == Mode::Eval || probability == 0.0 {
+            return None;
+        }
+        let mut lstm = self.shallow_clone();
+        for (n, params) in lstm.layers.iter_mut().flatten().enumerate() {
+            params.w_hh = mode.dropout(&format!("lstm weight {n}"), probability, &params.w_hh);
+        }
+        Some(lstm)
+    }
+}
