@@ -85,6 +85,10 @@ pub enum Error {
     #[error("{0}")]
     NonFinite(String),
 
+    /// A batch does not fit into the memory of its device.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(String),

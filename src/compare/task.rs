@@ -199,7 +199,7 @@ impl<'a> Task<'a> {
             lengths: Some(&self.lengths),
             state: roots.start.as_ref(),
             engine,
-            mode: Mode::Eval,
+            ..Call::default()
         }
     }
 
@@ -286,7 +286,11 @@ impl<'a> Task<'a> {
         };
         match &self.what {
             What::Classify { model, truth, .. } => {
-                let reading = model.read(&roots.vectors, &self.lengths, engine, Mode::Eval)?;
+                let pass = crate::model::Pass {
+                    engine,
+                    ..Default::default()
+                };
+                let reading = model.read(&roots.vectors, &self.lengths, pass)?;
                 let probabilities = model.probabilities(&reading.logits);
                 let loss = model.loss(&reading.logits, truth);
                 let mut values = outputs(reading.lstm);

@@ -60,7 +60,7 @@ pub(crate) fn run(
             },
         ),
         Some(ragged) if input.device() == Device::Cpu => {
-            padded(lstm, input, ragged, start, dropout)
+            padded(lstm, input, ragged, start, dropout, None)
         }
         Some(ragged) => packed(lstm, input, ragged, start, dropout),
     }
@@ -178,13 +178,33 @@ fn pack_and_run(
     (output.masked_fill(&ragged.padding, 0.0), state)
 }
 
-/// Padded: each layer and direction is a call of its own, see above.
+/// In blocks of so many steps, between which no gradient flows: padded, on every
+/// device.
+pub(crate) fn truncated(
+    lstm: &Lstm,
+    input: &Tensor,
+    ragged: Option<&Ragged>,
+    start: &State,
+    dropout: Option<Dropout>,
+    steps: i64,
+) -> (Tensor, State) {
+    let (time, batch) = (input.size()[0], input.size()[1]);
+    let full = || Ragged::new(&vec![time; batch as usize], time, input.device());
+    match ragged {
+        Some(ragged) => padded(lstm, input, ragged, start, dropout, Some(steps)),
+        None => padded(lstm, input, &full(), start, dropout, Some(steps)),
+    }
+}
+
+/// Padded: each layer and direction is a call of its own, see above; or one for
+/// each block of so many steps.
 fn padded(
     lstm: &Lstm,
     input: &Tensor,
     ragged: &Ragged,
     start: &State,
     dropout: Option<Dropout>,
+    truncate: Option<i64>,
 ) -> (Tensor, State) {
     let (time, batch) = (input.size()[0], input.size()[1]);
     let lengths = &ragged.ends;
@@ -212,16 +232,30 @@ fn padded(
             let mut tensors = params.tensors();
             let w_ih = with_column(params, lstm.config.hidden_size);
             tensors[0] = &w_ih;
-            let (output, _, c_end) = Tensor::cat(&[&read, &column], -1).lstm(
-                &[&h.unsqueeze(0), &c.unsqueeze(0)],
-                &tensors,
-                lstm.config.bias,
-                1,
-                0.0,
-                true,
-                false,
-                false,
-            );
+            let read = Tensor::cat(&[&read, &column], -1);
+            let call = |x: &Tensor, h: &Tensor, c: &Tensor| {
+                let bias = lstm.config.bias;
+                x.lstm(&[h, c], &tensors, bias, 1, 0.0, true, false, false)
+            };
+            let (h_start, c_start) = (h.unsqueeze(0), c.unsqueeze(0));
+            let (output, c_end) = match truncate {
+                None => {
+                    let (output, _, c_end) = call(&read, &h_start, &c_start);
+                    (output, c_end)
+                }
+                Some(steps) => {
+                    let (mut parts, mut c_end) = (Vec::new(), c_start.shallow_clone());
+                    let mut state = (h_start, c_start);
+                    for (n, block) in (0..).zip(read.split(steps, 0)) {
+                        let (part, h, c) = call(&block, &state.0, &state.1);
+                        parts.push(part);
+                        state = (h.detach(), c.detach());
+                        // Of texts that ended before, what they ended with stays.
+                        c_end = c.where_self(&last.ge(n * steps), &c_end);
+                    }
+                    (Tensor::cat(&parts, 0), c_end)
+                }
+            };
             let width = output.size()[2];
             let h_end = output
                 .gather(0, &last.expand([1, batch, width], false), false)

@@ -61,6 +61,14 @@ impl State {
         }
     }
 
+    /// The same values, through which no gradient flows.
+    pub fn detach(&self) -> State {
+        State {
+            h: self.h.detach(),
+            c: self.c.detach(),
+        }
+    }
+
     /// The same tensors, shared.
     pub fn shallow_clone(&self) -> State {
         State {
@@ -83,6 +91,13 @@ pub struct Call<'a> {
     pub engine: Engine,
     /// Evaluation or training.
     pub mode: Mode,
+    /// Truncated backpropagation (Williams and Peng, "An efficient gradient-based
+    /// algorithm for on-line training of recurrent network trajectories", 1990): the
+    /// steps of each text, in the order in which a direction reads them, are cut into
+    /// blocks of so many, and no gradient of the states flows from a block into the one
+    /// before. Values are the same. `None`: through all steps. To read one sequence in
+    /// several calls, give each the [detached](State::detach) state of the one before.
+    pub truncate: Option<i64>,
 }
 
 /// What an LSTM puts out.
@@ -201,6 +216,13 @@ impl Lstm {
         }
     }
 
+    /// In another dtype; gradients flow to the parameters of this one.
+    pub(crate) fn in_kind(&self, kind: Kind) -> Lstm {
+        let mut lstm = self.shallow_clone();
+        lstm.map(|tensor| tensor.to_kind(kind));
+        lstm
+    }
+
     /// The same tensors, shared.
     fn shallow_clone(&self) -> Lstm {
         let shared = |tensor: &Option<Tensor>| tensor.as_ref().map(Tensor::shallow_clone);
@@ -255,13 +277,17 @@ impl Lstm {
         } else {
             match call.engine {
                 Engine::Plain => {
-                    let run = plain::run(lstm, input, ragged.as_ref(), start, call.mode);
+                    let run = plain::run(lstm, input, ragged.as_ref(), start, call);
                     (run.output, run.state)
                 }
                 Engine::Fused => {
                     let active = matches!(call.mode, Mode::Train(_)) && self.config.dropout > 0.0;
                     let dropout = active.then_some(&dropout as fused::Dropout);
-                    fused::run(lstm, input, ragged.as_ref(), start, dropout)
+                    let ragged = ragged.as_ref();
+                    match call.truncate {
+                        None => fused::run(lstm, input, ragged, start, dropout),
+                        Some(steps) => fused::truncated(lstm, input, ragged, start, dropout, steps),
+                    }
                 }
             }
         };
@@ -288,7 +314,7 @@ impl Lstm {
         }
         let dropped = self.weights_dropped(call.mode);
         let lstm = dropped.as_ref().unwrap_or(self);
-        let run = plain::run(lstm, &input, ragged.as_ref(), &start, call.mode);
+        let run = plain::run(lstm, &input, ragged.as_ref(), &start, call);
         let traces = run
             .steps
             .iter()
@@ -350,6 +376,10 @@ impl Lstm {
             false => input.contiguous(),
         };
         let (time, batch) = (input.size()[0], input.size()[1]);
+        if call.truncate.is_some_and(|steps| steps < 1) {
+            let message = "takes 1 step or more";
+            return Err(Error::config("truncate", message));
+        }
         if batch == 0 {
             return Err(Error::tensor(
                 "input",

@@ -10,7 +10,7 @@ use tch::Tensor;
 use super::cell::{self, Step};
 use super::params::CellParams;
 use super::regularization::Inside;
-use super::{Lstm, Mode, Ragged, State};
+use super::{Call, Lstm, Ragged, State};
 
 /// What the plain engine computes; time first.
 pub(crate) struct Run {
@@ -29,14 +29,14 @@ pub(crate) fn run(
     input: &Tensor,
     ragged: Option<&Ragged>,
     start: &State,
-    mode: Mode,
+    call: &Call,
 ) -> Run {
     let (mut steps, mut last_h, mut last_c) = (Vec::new(), Vec::new(), Vec::new());
     let mut output = input.shallow_clone();
     for (layer, directions) in lstm.layers.iter().enumerate() {
         let layer = layer as i64;
         if layer > 0 {
-            output = lstm.dropped(mode, layer, &output);
+            output = lstm.dropped(call.mode, layer, &output);
         }
         let mut outputs = Vec::new();
         for (direction, params) in directions.iter().enumerate() {
@@ -46,8 +46,9 @@ pub(crate) fn run(
             let (h, c) = (start.h.get(at).copy(), start.c.get(at).copy());
             let reverse = direction == 1;
             let rates = &lstm.config.regularization;
-            let inside = Inside::new(rates, mode, format!("lstm cell {at}"), &h);
-            let run = run_direction(params, &output, ragged, h, c, reverse, &inside);
+            let inside = Inside::new(rates, call.mode, format!("lstm cell {at}"), &h);
+            let truncate = call.truncate;
+            let run = run_direction(params, &output, ragged, h, c, reverse, &inside, truncate);
             outputs.push(Tensor::stack(&run.hidden, 0));
             last_h.push(run.h);
             last_c.push(run.c);
@@ -87,11 +88,32 @@ fn run_direction(
     mut c: Tensor,
     reverse: bool,
     inside: &Inside,
+    truncate: Option<i64>,
 ) -> DirectionRun {
     let time = input.size()[0];
     let mut steps = Vec::new();
     for n in 0..time {
         let t = if reverse { time - 1 - n } else { n };
+        if let Some(block) = truncate {
+            (h, c) = match ragged {
+                // Each text has its own steps, and behind its end there is none.
+                Some(ragged) => {
+                    let step = match reverse {
+                        true => &ragged.ends - 1 - t,
+                        false => ragged
+                            .ends
+                            .full_like(t)
+                            .where_self(&ragged.ends.gt(t), &ragged.ends.zeros_like()),
+                    };
+                    let begins = step.gt(0).logical_and(&step.remainder(block).eq(0));
+                    let begins = begins.unsqueeze(-1);
+                    let cut = |x: &Tensor| x.detach().where_self(&begins, x);
+                    (cut(&h), cut(&c))
+                }
+                None if n > 0 && n % block == 0 => (h.detach(), c.detach()),
+                None => (h, c),
+            };
+        }
         let mut gates = cell::gates(&input.get(t), &inside.read(&h), params);
         gates.g = inside.candidate(t, gates.g);
         let mut step = cell::update(gates, &c, params);

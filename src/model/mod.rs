@@ -33,6 +33,21 @@ const HEAD_WEIGHT: &str = "head.weight";
 const HEAD_BIAS: &str = "head.bias";
 const LSTM_PREFIX: &str = "lstm.";
 
+/// How a classifier is run: everything has a default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pass {
+    /// Who computes the LSTM.
+    pub engine: Engine,
+    /// Evaluation or training.
+    pub mode: Mode,
+    /// The dtype that the LSTM and the head compute in, as `torch.autocast` does it:
+    /// their parameters and inputs are rounded to it, and gradients flow back to the
+    /// parameters as they are. `None`: that of the parameters.
+    pub kind: Option<Kind>,
+    /// The blocks of [truncated backpropagation](Call::truncate).
+    pub truncate: Option<i64>,
+}
+
 /// What a classifier computes on the way to its logits.
 #[derive(Debug)]
 pub struct Reading {
@@ -172,6 +187,11 @@ impl Model {
         &self.embedding
     }
 
+    /// The dtype of the parameters.
+    pub fn kind(&self) -> Kind {
+        self.embedding.kind()
+    }
+
     /// The device of the parameters.
     pub fn device(&self) -> Device {
         self.embedding.device()
@@ -220,14 +240,15 @@ impl Model {
     /// Errors if an id is no row of the embedding.
     pub fn batch<'a>(&self, texts: impl IntoIterator<Item = &'a [i64]>) -> Result<Batch> {
         let texts: Vec<&[i64]> = texts.into_iter().collect();
+        self.expect_rows(texts.iter().copied())?;
+        Ok(Batch::new(texts).to_device(self.device()))
+    }
+
+    /// Errors if an id is no row of the embedding.
+    pub(crate) fn expect_rows<'a>(&self, texts: impl Iterator<Item = &'a [i64]>) -> Result<()> {
         let rows = 0..self.config.vocab_size;
-        match texts
-            .iter()
-            .copied()
-            .flatten()
-            .find(|id| !rows.contains(id))
-        {
-            None => Ok(Batch::new(texts, self.device())),
+        match texts.flatten().find(|id| !rows.contains(id)) {
+            None => Ok(()),
             Some(id) => Err(Error::tensor(
                 EMBEDDING,
                 format!(
@@ -270,10 +291,10 @@ impl Model {
         self.head_bias = change(&self.head_bias);
     }
 
-    /// Logits `[B, 1]` or `[B, C]`.
-    pub fn forward(&self, batch: &Batch, engine: Engine, mode: Mode) -> Result<Tensor> {
-        let embedded = self.embed(batch, mode)?;
-        Ok(self.read(&embedded, &batch.lengths, engine, mode)?.logits)
+    /// Logits `[B, 1]` or `[B, C]`, in the dtype of the parameters.
+    pub fn forward(&self, batch: &Batch, pass: Pass) -> Result<Tensor> {
+        let embedded = self.embed(batch, pass.mode)?;
+        Ok(self.read(&embedded, &batch.lengths, pass)?.logits)
     }
 
     /// The vectors of a batch's tokens `[B, T, E]`; behind the ends of texts, of
@@ -306,27 +327,24 @@ impl Model {
     }
 
     /// From vectors `[B, T, E]` to logits.
-    pub fn read(
-        &self,
-        embedded: &Tensor,
-        lengths: &[i64],
-        engine: Engine,
-        mode: Mode,
-    ) -> Result<Reading> {
+    pub fn read(&self, embedded: &Tensor, lengths: &[i64], pass: Pass) -> Result<Reading> {
         let call = Call {
             lengths: Some(lengths),
-            engine,
-            mode,
+            engine: pass.engine,
+            mode: pass.mode,
+            truncate: pass.truncate,
             ..Call::default()
         };
-        let lstm = self.lstm.forward(embedded, &call)?;
-        let pooled = self
-            .config
-            .pooling
-            .apply(&lstm, lengths, self.lstm.config());
-        let dropped = mode.dropout("head", self.config.head_dropout, &pooled);
+        let kind = pass.kind.unwrap_or(self.kind());
+        let lstm = self
+            .lstm
+            .in_kind(kind)
+            .forward(&embedded.to_kind(kind), &call)?;
+        let pooled = (self.config.pooling).apply(&lstm, lengths, self.lstm.config());
+        let dropped = (pass.mode).dropout("head", self.config.head_dropout, &pooled);
+        let [weight, bias] = [&self.head_weight, &self.head_bias].map(|x| x.to_kind(kind));
         Ok(Reading {
-            logits: dropped.linear(&self.head_weight, Some(&self.head_bias)),
+            logits: dropped.linear(&weight, Some(&bias)).to_kind(self.kind()),
             lstm,
             pooled,
         })

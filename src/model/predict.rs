@@ -2,10 +2,10 @@
 
 use tch::Tensor;
 
-use super::Model;
+use super::{Model, Pass};
 use crate::data::{Limit, eval_batches};
 use crate::error::{Error, Result};
-use crate::lstm::{Engine, Mode};
+use crate::lstm::Engine;
 
 /// What the model says about one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,11 @@ impl<'a> Predictor<'a> {
         for rows in eval_batches(&lengths, self.limit) {
             let ids = rows.iter().map(|&row| texts[row].as_slice());
             let batch = self.model.batch(ids)?;
-            let part = self.model.forward(&batch, self.engine, Mode::Eval)?;
+            let pass = Pass {
+                engine: self.engine,
+                ..Pass::default()
+            };
+            let part = self.model.forward(&batch, pass)?;
             let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
             let part = part.to_device(tch::Device::Cpu).to_kind(tch::Kind::Float);
             let _ = logits

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::schedule::{ScheduleConfig, ScheduleKind, Span};
-pub use self::train::TrainConfig;
+pub use self::train::{MaxTime, TrainConfig};
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
 use crate::lstm::{BiasInit, Init, LstmConfig, Regularization};

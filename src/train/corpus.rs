@@ -45,6 +45,21 @@ impl Corpus {
         })
     }
 
+    /// These texts of it, in this order.
+    pub(super) fn rows(&self, rows: &[usize]) -> Self {
+        Corpus {
+            labels: self.labels.clone(),
+            texts: rows.iter().map(|&row| self.texts[row].clone()).collect(),
+            classes: rows.iter().map(|&row| self.classes[row]).collect(),
+        }
+    }
+
+    /// Leaves out what stands behind so many texts.
+    pub fn truncate(&mut self, texts: usize) {
+        self.texts.truncate(texts);
+        self.classes.truncate(texts);
+    }
+
     /// SHA-256, in hexadecimal, of the token ids and classes in their order.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Config, Corpus, TextConfig};
+use super::{Config, Corpus, TextConfig, batches};
 use crate::data::{self, Dataset, ReadOptions, Skipped, stratified};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig};
@@ -57,9 +57,14 @@ pub fn prepare(config: &Config) -> Result<Prepared> {
         model.freeze_embedding();
     }
     let corpus = |dataset: &Dataset| Corpus::new(dataset, &model);
+    let train = corpus(&splits.train)?;
+    let dev = match config.train.overfit_batches {
+        Some(_) => train.rows(&batches(config, &train.lengths(), 1).concat()),
+        None => corpus(&splits.dev)?,
+    };
     Ok(Prepared {
-        train: corpus(&splits.train)?,
-        dev: corpus(&splits.dev)?,
+        train,
+        dev,
         test: splits.test.as_ref().map(corpus).transpose()?,
         model,
         vectors,

@@ -142,12 +142,18 @@ impl RunFolder {
         Snapshots::new(self.path.join(SNAPSHOTS))
     }
 
-    /// Keeps everything that the run needs to go on from here.
-    pub(super) fn save_snapshot(&self, at: &mut Progress, trainer: &Trainer) -> Result<()> {
+    /// Keeps everything that the run needs to go on from here; those at the end of
+    /// every `keep` epochs for good.
+    pub(super) fn save_snapshot(
+        &self,
+        at: &mut Progress,
+        trainer: &Trainer,
+        keep: Option<u64>,
+    ) -> Result<()> {
         trainer.note(at);
         let metrics = self.path.join(METRICS);
         at.metrics_bytes = fs::metadata(metrics).map_or(0, |metrics| metrics.len());
-        self.snapshots().save(at, &trainer.tensors())
+        self.snapshots().save(at, &trainer.tensors(), keep)
     }
 
     /// Cuts `metrics.jsonl` to so many bytes and gives the epochs in it: what a

@@ -111,8 +111,8 @@ impl Schedule {
         rate * self.shape.factor(step - self.warmup)
     }
 
-    /// An epoch is over; its value of the metric on dev.
-    pub fn epoch_ends(&mut self, dev: f64) {
+    /// The value of the metric on dev, at the end of an epoch or within it.
+    pub fn measured(&mut self, dev: f64) {
         if let Shape::Plateau(plateau) = &mut self.shape {
             plateau.observe(dev);
         }

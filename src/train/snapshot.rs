@@ -4,7 +4,8 @@
 //! A snapshot is a folder `EPOCH-STEP` in the run's `snapshots/`, with
 //! `tensors.safetensors`, `progress.json`, and `manifest.json`: the size and
 //! SHA-256 of the other two. It is written beside its place and moved there when it
-//! is whole. The last two are kept; one that is damaged is passed over.
+//! is whole. The last two are kept, and those that `train.keep_epochs` asks for; one
+//! that is damaged is passed over.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,13 +15,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::precision::LossScale;
+use super::record::StepRecord;
 use super::schedule::PlateauState;
 use crate::checkpoint::safetensors::{self, Tensors};
 use crate::error::{Error, Result};
 use crate::files::{crash_point, write_atomically};
+use crate::metrics::Metric;
 
 /// The version that this code writes and reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const TENSORS: &str = "tensors.safetensors";
 const PROGRESS: &str = "progress.json";
 const MANIFEST: &str = "manifest.json";
@@ -41,16 +45,25 @@ pub(super) struct Progress {
     /// Steps and batches since the start.
     pub steps: u64,
     pub batches: u64,
-    /// Sums over the steps of this epoch.
+    /// Since dev was last measured: sums over the steps that had a loss, how many they
+    /// were and the texts in them, and the steps that f16 skipped.
     pub loss_sum: f64,
     pub norm_sum: f64,
-    pub seen: usize,
+    pub counted: u64,
+    pub seen: u64,
+    pub skipped: u64,
     /// The rate of the last step.
     pub rate: f64,
-    /// 0 and none before the first epoch is measured.
+    /// How often dev was measured, and when it was best: 0 and none before the first
+    /// time.
+    pub measured: u64,
+    pub best_measured: u64,
     pub best_epoch: u64,
     pub best: Option<f64>,
     pub plateau: Option<PlateauState>,
+    pub loss_scale: Option<LossScale>,
+    /// Spent so far, where `train.max_time` counts it.
+    pub seconds: f64,
     /// The length of `metrics.jsonl`: what stands behind it will be written again.
     pub metrics_bytes: u64,
 }
@@ -67,22 +80,71 @@ impl Default for Progress {
             batches: 0,
             loss_sum: 0.0,
             norm_sum: 0.0,
+            counted: 0,
             seen: 0,
+            skipped: 0,
             rate: 0.0,
+            measured: 0,
+            best_measured: 0,
             best_epoch: 0,
             best: None,
             plateau: None,
+            loss_scale: None,
+            seconds: 0.0,
             metrics_bytes: 0,
         }
     }
 }
 
 impl Progress {
-    /// The epoch is over and measured.
-    pub fn next_epoch(&mut self) {
-        self.epoch += 1;
-        (self.epoch_steps, self.seen) = (0, 0);
+    /// Counts one more step of the epoch.
+    pub fn count(&mut self, step: &StepRecord) {
+        self.epoch_steps += 1;
+        self.rate = step.learning_rate;
+        if step.skipped {
+            self.skipped += 1;
+        } else {
+            self.loss_sum += step.loss * step.texts as f64;
+            self.norm_sum += step.gradient_norm;
+            self.counted += 1;
+            self.seen += step.texts;
+        }
+    }
+
+    /// The last step of the epoch behind which dev may have been measured: where that
+    /// is due behind the last one of all, it is still to be done.
+    pub fn steps_with_measure(&self) -> usize {
+        match self.counted + self.skipped {
+            0 => self.epoch_steps,
+            _ => self.epoch_steps.saturating_sub(1),
+        }
+    }
+
+    /// The mean loss of the texts since dev was last measured.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss_sum / self.seen as f64
+    }
+
+    /// Dev gave this value; whether it is the best so far.
+    pub fn measure(&mut self, value: f64, metric: Metric) -> bool {
+        self.measured += 1;
+        let is_best = self.best.is_none_or(|best| metric.better(value, best));
+        if is_best {
+            (self.best, self.best_epoch) = (Some(value), self.epoch);
+            self.best_measured = self.measured;
+        }
+        is_best
+    }
+
+    /// What follows counts for the next time that dev is measured; in an epoch of so
+    /// many steps.
+    pub fn begin_anew(&mut self, epoch_steps: usize) {
         (self.loss_sum, self.norm_sum) = (0.0, 0.0);
+        (self.counted, self.seen, self.skipped) = (0, 0, 0);
+        if self.epoch_steps == epoch_steps {
+            self.epoch += 1;
+            self.epoch_steps = 0;
+        }
     }
 }
 
@@ -104,8 +166,14 @@ impl Snapshots {
         Snapshots { folder }
     }
 
-    /// Adds one, whole or not at all, and removes those that are no longer needed.
-    pub fn save(&self, progress: &Progress, tensors: &[(String, tch::Tensor)]) -> Result<()> {
+    /// Adds one, whole or not at all, and removes those that are no longer needed: all
+    /// but the last two, and but those at the end of every `keep` epochs.
+    pub fn save(
+        &self,
+        progress: &Progress,
+        tensors: &[(String, tch::Tensor)],
+        keep: Option<u64>,
+    ) -> Result<()> {
         let name = format!("{:06}-{:08}", progress.epoch, progress.epoch_steps);
         let (place, new) = (
             self.folder.join(&name),
@@ -130,7 +198,9 @@ impl Snapshots {
         File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
             .map_err(Error::io(&self.folder))?;
-        for old in self.names()?.into_iter().skip(KEPT) {
+        let stays = |name: &String| keep.is_some_and(|every| ends_epochs(name, every));
+        let old = self.names()?.into_iter().skip(KEPT);
+        for old in old.filter(|name| !stays(name)) {
             remove(&self.folder.join(old))?;
             crash_point();
         }
@@ -164,6 +234,16 @@ impl Snapshots {
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
+    }
+}
+
+/// Whether a snapshot of this name was made at the end of an epoch whose number is a
+/// multiple of `every`.
+fn ends_epochs(name: &str, every: u64) -> bool {
+    let mut numbers = name.split('-').map(str::parse::<u64>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(next)), Some(Ok(0))) => next > 1 && (next - 1).is_multiple_of(every),
+        _ => false,
     }
 }
 
@@ -254,7 +334,7 @@ mod tests {
         for epoch in 1..=4 {
             let sum = 0.1 * epoch as f64;
             snapshots
-                .save(&progress(epoch, sum), &tensors(sum))
+                .save(&progress(epoch, sum), &tensors(sum), None)
                 .unwrap();
         }
         assert_eq!(
@@ -270,6 +350,30 @@ mod tests {
     }
 
     #[test]
+    fn those_of_every_so_many_epochs_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::new(folder.path().to_path_buf());
+        for epoch in 1..=9 {
+            for epoch_steps in [0, 5] {
+                let at = Progress {
+                    epoch_steps,
+                    ..progress(epoch, 0.5)
+                };
+                snapshots.save(&at, &tensors(0.5), Some(3)).unwrap();
+            }
+        }
+        assert_eq!(
+            snapshots.names().unwrap(),
+            [
+                "000009-00000005",
+                "000009-00000000",
+                "000007-00000000",
+                "000004-00000000"
+            ]
+        );
+    }
+
+    #[test]
     fn damage_of_any_file_is_told_and_passed_over() {
         for file in [TENSORS, PROGRESS, MANIFEST] {
             for cut in [true, false] {
@@ -277,7 +381,7 @@ mod tests {
                 let snapshots = Snapshots::new(folder.path().to_path_buf());
                 for epoch in 1..=2 {
                     snapshots
-                        .save(&progress(epoch, 0.5), &tensors(0.5))
+                        .save(&progress(epoch, 0.5), &tensors(0.5), None)
                         .unwrap();
                 }
                 let path = folder.path().join("000002-00000000").join(file);
@@ -301,10 +405,14 @@ mod tests {
     fn what_a_killed_process_left_is_no_snapshot() {
         let folder = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::new(folder.path().to_path_buf());
-        snapshots.save(&progress(1, 0.5), &tensors(0.5)).unwrap();
+        snapshots
+            .save(&progress(1, 0.5), &tensors(0.5), None)
+            .unwrap();
         fs::create_dir(folder.path().join(".000002-00000000")).unwrap();
         assert_eq!(snapshots.latest(none).unwrap().unwrap().0.epoch, 1);
-        snapshots.save(&progress(2, 0.5), &tensors(0.5)).unwrap();
+        snapshots
+            .save(&progress(2, 0.5), &tensors(0.5), None)
+            .unwrap();
         assert_eq!(snapshots.latest(none).unwrap().unwrap().0.epoch, 2);
     }
 }

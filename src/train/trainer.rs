@@ -1,20 +1,24 @@
 //! From batches to a step of the optimizer, and everything that a run must
 //! remember between two steps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use tch::{Device, Tensor};
 
+use super::batches::batches;
 use super::ema::{Ema, PutIn};
 use super::groups::groups;
+use super::loader::Loaded;
 use super::loss::loss;
 use super::optim::{Optimizer, restored};
+use super::precision::{LossScale, Precision};
 use super::schedule::Schedule;
 use super::snapshot::Progress;
 use super::{Config, Corpus, clip_norm, clip_value};
 use crate::checkpoint::safetensors::Tensors;
-use crate::data::epoch_batches;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lstm::Mode;
-use crate::model::Model;
+use crate::model::{Model, Pass};
 use crate::random::Stream;
 
 /// In front of the names of a snapshot's tensors.
@@ -27,57 +31,52 @@ const EMA: &str = "ema";
 pub(super) struct Trainer<'a> {
     config: &'a Config,
     model: &'a Model,
-    train: &'a Corpus,
     optimizer: Optimizer,
     schedule: Schedule,
     ema: Option<Ema>,
+    scale: Option<LossScale>,
     /// Of the optimizer, since the start.
     steps: u64,
     /// Since the start: each has dropout masks of its own.
     batches: u64,
 }
 
-/// What a step gave.
-#[derive(Clone, Copy, Debug)]
+/// What a step gave; its loss and norm may still be on their way from the device.
+#[derive(Debug)]
 pub(super) struct Step {
-    /// The mean over the texts.
-    pub loss: f64,
-    /// Of all gradients together, before clipping.
-    pub norm: f64,
+    /// Of the optimizer, counted from 1; of a skipped one that of the one before.
+    pub number: u64,
+    /// The mean loss over the texts, and the norm of all gradients together before
+    /// clipping, `[2]`.
+    numbers: Tensor,
     /// The learning rate.
     pub rate: f64,
     /// How many texts it saw.
     pub texts: usize,
+    /// How many tokens they have.
+    pub tokens: usize,
+    /// Whether its gradients overflowed in f16, so that it changed nothing.
+    pub skipped: bool,
 }
 
 impl Step {
-    /// Counts it as one more of the epoch.
-    pub fn count(&self, progress: &mut Progress) {
-        progress.epoch_steps += 1;
-        progress.loss_sum += self.loss * self.texts as f64;
-        progress.norm_sum += self.norm;
-        progress.seen += self.texts;
-        progress.rate = self.rate;
-    }
-
-    /// What was NaN or infinite: then the parameters are as before.
-    pub fn trouble(&self) -> Option<String> {
-        let Step { loss, norm, .. } = self;
-        (!(loss.is_finite() && norm.is_finite()))
-            .then(|| format!("the loss is {loss} and the norm of the gradients {norm}"))
+    /// The loss and the norm: waits for the device.
+    pub fn read(&self) -> (f64, f64) {
+        let numbers = self.numbers.to_device(Device::Cpu);
+        (numbers.double_value(&[0]), numbers.double_value(&[1]))
     }
 }
 
 impl<'a> Trainer<'a> {
     /// Before the first step.
-    pub fn new(config: &'a Config, model: &'a Model, train: &'a Corpus) -> Result<Self> {
+    pub fn new(config: &'a Config, model: &'a Model, train: &Corpus) -> Result<Self> {
+        model.expect_rows(train.texts.iter().map(Vec::as_slice))?;
         let settings = &config.train;
         let optimizer = Optimizer::new(&settings.optimizer(), groups(config, model))?;
-        let first = epoch_batches(&train.lengths(), settings.batch, config.seed, 1);
+        let first = batches(config, &train.lengths(), 1);
         Ok(Trainer {
             config,
             model,
-            train,
             schedule: Schedule::new(
                 &config.schedule,
                 settings.learning_rate(),
@@ -86,30 +85,41 @@ impl<'a> Trainer<'a> {
                 settings.epochs,
             ),
             ema: (settings.ema).map(|decay| Ema::new(optimizer.parameters(), decay)),
+            scale: (settings.precision == Precision::F16).then(LossScale::default),
             optimizer,
             steps: 0,
             batches: 0,
         })
     }
 
-    /// Forward and backward over each of the batches, rows of the corpus; then
-    /// clip and update. The gradient is that of the mean loss over all their texts,
-    /// as if they were one batch.
-    pub fn step(&mut self, batches: &[Vec<usize>]) -> Result<Step> {
-        let texts: usize = batches.iter().map(Vec::len).sum();
-        let mut mean: Option<Tensor> = None;
+    /// Forward and backward over each of the batches; then clip and update. The
+    /// gradient is that of the mean loss over all their texts, as if they were one
+    /// batch.
+    ///
+    /// The host waits for the device only on the CPU, and with f16, where the
+    /// gradients decide whether there is a step: then NaN changes no parameter.
+    pub fn step(&mut self, batches: &[Loaded]) -> Result<Step> {
+        let texts: usize = batches
+            .iter()
+            .map(|loaded| loaded.batch.lengths.len())
+            .sum();
+        let lengths = batches.iter().flat_map(|loaded| &loaded.batch.lengths);
+        let tokens = lengths.sum::<i64>() as usize;
         self.optimizer.zero_grad();
-        for rows in batches {
-            let share = self.loss(rows)? * (rows.len() as f64 / texts as f64);
-            share.backward();
-            let share = share.detach();
+        let mut mean: Option<Tensor> = None;
+        for loaded in batches {
+            let share = loaded.batch.lengths.len() as f64 / texts as f64;
+            let loss = self.backward(loaded, share)?;
             mean = Some(match mean {
-                None => share,
-                Some(mean) => mean + share,
+                None => loss,
+                Some(mean) => mean + loss,
             });
         }
         let settings = &self.config.train;
         let parameters = || self.optimizer.parameters().map(|(_, tensor)| tensor);
+        if let Some(scale) = &self.scale {
+            unscale(parameters(), scale.scale());
+        }
         let norm = clip_norm(parameters(), settings.clip_norm);
         if let Some(limit) = settings.clip_value {
             clip_value(parameters(), limit);
@@ -117,15 +127,28 @@ impl<'a> Trainer<'a> {
         // Together, so that the device is waited for once.
         let mean = mean.unwrap_or_else(|| Tensor::from(0f32));
         let norm = norm.unwrap_or_else(|| mean.zeros_like());
-        let both = Tensor::stack(&[mean, norm], 0).to_device(Device::Cpu);
-        let step = Step {
-            loss: both.double_value(&[0]),
-            norm: both.double_value(&[1]),
+        let mut step = Step {
+            number: self.steps,
+            numbers: Tensor::stack(&[mean, norm], 0),
             rate: self.schedule.rate(self.steps),
             texts,
+            tokens,
+            skipped: false,
         };
-        self.steps += 1;
-        if step.trouble().is_none() {
+        let mut finite = true;
+        if self.waits() {
+            let (loss, norm) = step.read();
+            finite = loss.is_finite() && norm.is_finite();
+        }
+        if let Some(scale) = &mut self.scale {
+            scale.update(finite)?;
+            step.skipped = !finite;
+        }
+        if !step.skipped {
+            self.steps += 1;
+            step.number = self.steps;
+        }
+        if finite {
             self.optimizer.step(step.rate);
             if let Some(ema) = &mut self.ema {
                 ema.update();
@@ -134,18 +157,57 @@ impl<'a> Trainer<'a> {
         Ok(step)
     }
 
-    /// The mean loss of a batch, to be trained on.
-    fn loss(&mut self, rows: &[usize]) -> Result<Tensor> {
-        let Trainer { model, train, .. } = *self;
-        self.batches += 1;
-        let dropout = Stream::new(self.config.seed, "dropout").at(self.batches);
-        let batch = model.batch(rows.iter().map(|&row| train.texts[row].as_slice()))?;
-        let classes = rows.iter().map(|&row| i64::from(train.classes[row]));
-        let truth = Tensor::from_slice(&classes.collect::<Vec<_>>()).to_device(model.device());
+    /// Whether each step waits for its numbers.
+    pub fn waits(&self) -> bool {
+        self.model.device() == Device::Cpu || self.scale.is_some()
+    }
 
+    /// The loss of a batch times its `share`, whose gradient is added to that of the
+    /// parameters.
+    ///
+    /// Errors with the batch's shape if the memory does not suffice.
+    fn backward(&mut self, loaded: &Loaded, share: f64) -> Result<Tensor> {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let loss = self.loss(loaded)? * share;
+            let scaled = match &self.scale {
+                Some(scale) => &loss * scale.scale(),
+                None => loss.shallow_clone(),
+            };
+            scaled.f_backward()?;
+            Ok(loss.detach())
+        }));
+        let shape = loaded.batch.ids.size();
+        match done {
+            Ok(Err(Error::Torch(message))) if is_out_of_memory(&message) => {
+                Err(out_of_memory(&shape))
+            }
+            Ok(done) => done,
+            Err(panic) => match panic.downcast_ref::<String>() {
+                Some(message) if is_out_of_memory(message) => Err(out_of_memory(&shape)),
+                _ => resume_unwind(panic),
+            },
+        }
+    }
+
+    /// The mean loss of a batch, to be trained on.
+    fn loss(&mut self, loaded: &Loaded) -> Result<Tensor> {
+        self.batches += 1;
         let settings = &self.config.train;
-        let logits = model.forward(&batch, settings.engine, Mode::Train(dropout))?;
-        Ok(loss(model, &logits, &truth, settings.label_smoothing))
+        let dropout = Stream::new(self.config.seed, "dropout").at(self.batches);
+        let pass = Pass {
+            engine: settings.engine,
+            mode: Mode::Train(dropout),
+            kind: settings.precision.kind(),
+            truncate: settings.truncate_steps,
+        };
+        let logits = self.model.forward(&loaded.batch, pass)?;
+        let smoothing = settings.label_smoothing;
+        Ok(loss(self.model, &logits, &loaded.truth, smoothing))
+    }
+
+    /// The scale of the loss in f16.
+    pub fn loss_scale(&self) -> Option<f64> {
+        self.scale.map(|scale| scale.scale())
     }
 
     /// Steps since the start.
@@ -175,6 +237,7 @@ impl<'a> Trainer<'a> {
         progress.steps = self.steps;
         progress.batches = self.batches;
         progress.plateau = self.schedule.state();
+        progress.loss_scale = self.scale;
     }
 
     /// Goes on from what [`tensors`](Self::tensors) and [`note`](Self::note) gave.
@@ -201,6 +264,9 @@ impl<'a> Trainer<'a> {
             ema.load_state(&part(EMA))?;
         }
         self.schedule.load_state(progress.plateau)?;
+        if self.scale.is_some() {
+            self.scale = progress.loss_scale.or(self.scale);
+        }
         (self.steps, self.batches) = (progress.steps, progress.batches);
         Ok(())
     }
@@ -211,10 +277,40 @@ impl<'a> Trainer<'a> {
         self.ema.as_mut().map(Ema::put_in)
     }
 
-    /// An epoch is over; its value of the metric on dev.
-    pub fn epoch_ends(&mut self, dev: f64) {
-        self.schedule.epoch_ends(dev);
+    /// The value of the metric on dev.
+    pub fn measured(&mut self, dev: f64) {
+        self.schedule.measured(dev);
     }
+}
+
+/// Divides the gradients by the scale of the loss.
+fn unscale<'a>(parameters: impl Iterator<Item = &'a Tensor>, scale: f64) {
+    let _no_grad = tch::no_grad_guard();
+    for mut gradient in parameters.map(Tensor::grad).filter(Tensor::defined) {
+        let _ = gradient.g_mul_scalar_(1.0 / scale);
+    }
+}
+
+/// What libtorch says of it on the CPU and on CUDA.
+fn is_out_of_memory(message: &str) -> bool {
+    [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+fn out_of_memory(shape: &[i64]) -> Error {
+    let size = |n: usize| shape.get(n).copied().unwrap_or(0);
+    Error::OutOfMemory(format!(
+        "a batch of {} texts of up to {} tokens does not fit; set train.batch smaller, with \
+         train.accumulate larger for the same step, or text.max_tokens, or train.precision = \
+         \"bf16\"",
+        size(0),
+        size(1)
+    ))
 }
 
 #[cfg(test)]
@@ -225,6 +321,11 @@ mod tests {
     use super::super::prepare;
     use super::super::tests::Toy;
     use super::*;
+
+    fn load(corpus: &Corpus, batches: &[Vec<usize>]) -> Vec<Loaded> {
+        let load = |rows: &Vec<usize>| Loaded::new(corpus, rows);
+        batches.iter().map(load).collect()
+    }
 
     /// The loss and all parameters after one step of SGD in f64, over the first
     /// texts in batches of these sizes.
@@ -243,12 +344,12 @@ mod tests {
             })
             .collect();
         let mut trainer = Trainer::new(&toy.config, &prepared.model, &prepared.train).unwrap();
-        let step = trainer.step(&batches).unwrap();
+        let step = trainer.step(&load(&prepared.train, &batches)).unwrap();
         assert_eq!(step.texts, first);
         assert_eq!(trainer.steps(), 1);
         let parameters = prepared.model.parameters().into_iter();
         let flat: Vec<Tensor> = parameters.map(|(_, tensor)| tensor.reshape(-1)).collect();
-        (step.loss, Tensor::cat(&flat, 0).detach())
+        (step.read().0, Tensor::cat(&flat, 0).detach())
     }
 
     #[test]
@@ -270,8 +371,103 @@ mod tests {
         toy.config.head.dropout = 0.5;
         let prepared = prepare(&toy.config).unwrap();
         let mut trainer = Trainer::new(&toy.config, &prepared.model, &prepared.train).unwrap();
-        let rows: Vec<usize> = (0..8).collect();
-        let mut loss = || trainer.loss(&rows).unwrap().double_value(&[]);
+        let loaded = &load(&prepared.train, &[(0..8).collect()])[0];
+        let mut loss = || trainer.loss(loaded).unwrap().double_value(&[]);
         assert_ne!(loss(), loss());
+    }
+
+    /// Some steps of a toy: the loss of each, whether it was skipped, and the trainer.
+    fn run(toy: &Toy, steps: usize, then: impl FnOnce(&Trainer, &[(f64, bool)])) {
+        let prepared = prepare(&toy.config).unwrap();
+        let mut trainer = Trainer::new(&toy.config, &prepared.model, &prepared.train).unwrap();
+        let losses: Vec<(f64, bool)> = (0..steps)
+            .map(|n| {
+                let rows = (8 * n..8 * n + 8).collect();
+                let step = trainer.step(&load(&prepared.train, &[rows])).unwrap();
+                (step.read().0, step.skipped)
+            })
+            .collect();
+        then(&trainer, &losses);
+    }
+
+    #[test]
+    fn low_precision_rounds_the_arithmetic_and_not_the_parameters() {
+        let mut toy = Toy::new();
+        toy.config.head.dropout = 0.0;
+        let mut exact = Vec::new();
+        run(&toy, 10, |_, losses| exact = losses.to_vec());
+        for (precision, apart) in [(Precision::BF16, 2e-2), (Precision::F16, 3e-3)] {
+            toy.config.train.precision = precision;
+            run(&toy, 10, |trainer, losses| {
+                for (n, ((ours, skipped), (exact, _))) in losses.iter().zip(&exact).enumerate() {
+                    assert!(!skipped);
+                    let error = (ours - exact).abs() / exact;
+                    assert!(error < apart, "{precision:?} step {n}: {ours} {exact}");
+                }
+                assert_ne!(losses, exact);
+                for (name, tensor) in trainer.model.parameters() {
+                    assert_eq!(tensor.kind(), Kind::Float, "{name}");
+                    assert_eq!(tensor.grad().kind(), Kind::Float, "{name}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_step_whose_gradients_overflow_changes_nothing_but_the_scale() {
+        let mut toy = Toy::new();
+        toy.config.train.precision = Precision::F16;
+        toy.config.train.ema = Some(0.9);
+        let prepared = prepare(&toy.config).unwrap();
+        let mut trainer = Trainer::new(&toy.config, &prepared.model, &prepared.train).unwrap();
+        let loaded = load(&prepared.train, &[(0..8).collect()]);
+        trainer.step(&loaded).unwrap();
+        let all = |trainer: &Trainer| {
+            let copies = trainer.tensors().into_iter();
+            copies
+                .map(|(name, tensor)| (name, tensor.copy()))
+                .collect::<Vec<_>>()
+        };
+        let before = all(&trainer);
+        // Of the loss in f16 nothing above 65504 is left.
+        trainer.scale = serde_json::from_str(r#"{"scale": 1e9, "good_steps": 7}"#).unwrap();
+        let mut skipped = 0;
+        while trainer.step(&loaded).unwrap().skipped {
+            skipped += 1;
+            assert_eq!(trainer.steps(), 1);
+            assert_eq!(trainer.loss_scale(), Some(1e9 / f64::from(1 << skipped)));
+            for ((name, a), (_, b)) in before.iter().zip(all(&trainer)) {
+                assert!(a.equal(&b), "{name}");
+            }
+        }
+        assert!(skipped > 3, "{skipped}");
+        assert_eq!(trainer.steps(), 2);
+        let changed = before
+            .iter()
+            .zip(all(&trainer))
+            .filter(|((_, a), (_, b))| !a.equal(b));
+        assert!(changed.count() > 8);
+
+        let mut at = Progress::default();
+        trainer.note(&mut at);
+        let tensors: Tensors = trainer.tensors().into_iter().collect();
+        let mut resumed = Trainer::new(&toy.config, &prepared.model, &prepared.train).unwrap();
+        resumed.restore(&at, &tensors).unwrap();
+        assert_eq!(resumed.scale, trainer.scale);
+    }
+
+    #[test]
+    fn what_libtorch_says_where_memory_ends_is_understood() {
+        let shape = [1 << 20, 1 << 25];
+        let error = Tensor::f_zeros(shape, (Kind::Double, Device::Cpu)).unwrap_err();
+        assert!(is_out_of_memory(&error.to_string()), "{error}");
+        assert!(is_out_of_memory(
+            "CUDA out of memory. Tried to allocate 2 GiB"
+        ));
+        assert!(!is_out_of_memory(
+            "mat1 and mat2 shapes cannot be multiplied"
+        ));
+        let told = out_of_memory(&[64, 1000]).to_string();
+        assert!(told.contains("64 texts of up to 1000 tokens"), "{told}");
     }
 }

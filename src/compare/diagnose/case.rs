@@ -6,7 +6,7 @@ use super::{Cause, Certainty, Diagnosis, Evidence};
 use crate::checkpoint::safetensors::Tensors;
 use crate::compare::digest::digest;
 use crate::error::{Error, Result};
-use crate::lstm::{Call, Engine, Lstm, LstmConfig, Mode, State};
+use crate::lstm::{Call, Engine, Lstm, LstmConfig, State};
 
 /// A change has to bring ours this much nearer to the reference, beside being
 /// within the tolerance: a wide tolerance alone proves nothing.
@@ -284,7 +284,7 @@ pub(super) fn run(
             Kind::Float | Kind::Double => Engine::Fused,
             _ => Engine::Plain,
         },
-        mode: Mode::Eval,
+        ..Call::default()
     };
     let read = lstm.forward(input, &call)?;
     Ok(outputs(

@@ -266,6 +266,7 @@ fn rms_with(case: &Case, ours: &Tensors, p: f64) -> Result<f64> {
         state: evidence.state,
         engine: Engine::Fused,
         mode: Mode::Train(Stream::new(0, "dropout left on")),
+        ..Call::default()
     };
     let read = lstm.forward(evidence.input, &call)?;
     let dropped = case::outputs(

@@ -8,7 +8,7 @@ use super::case::{Case, Fit, outputs, run};
 use super::reading::replaced;
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;
-use crate::lstm::{Call, Engine, Mode};
+use crate::lstm::{Call, Engine};
 
 /// Tries every mistake.
 pub(super) fn try_all(case: &Case, ours: &Tensors, fits: &mut Vec<Fit>) -> Result<()> {
@@ -89,7 +89,7 @@ fn ended(case: &Case, input: &Tensor) -> Result<Tensors> {
         lengths: None,
         state: evidence.state,
         engine: Engine::Plain,
-        mode: Mode::Eval,
+        ..Call::default()
     };
     let (read, traces) = lstm.trace(input, &call)?;
     let zeros = lstm.zero_state(case.batch, input);

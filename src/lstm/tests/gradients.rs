@@ -197,7 +197,7 @@ impl Case {
             lengths: self.lengths.as_deref(),
             state: start.as_ref(),
             engine,
-            mode: Mode::Eval,
+            ..Call::default()
         };
         let out = lstm.forward(&values[0], &call).unwrap();
         weighted(&self.weights, &[&out.output, &out.state.h, &out.state.c])

@@ -50,7 +50,7 @@ impl Sample {
             lengths: Some(&self.lengths),
             state: Some(&self.start),
             engine,
-            mode: Mode::Eval,
+            ..Call::default()
         }
     }
 

@@ -3,6 +3,7 @@
 mod gradients;
 mod invariants;
 mod regularization;
+mod truncation;
 mod units;
 
 use tch::{Kind, Tensor};

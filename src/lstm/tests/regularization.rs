@@ -184,7 +184,11 @@ fn simple(regularization: Regularization) -> (Lstm, Vec<Step>) {
         ..LstmConfig::new(3, 5)
     });
     let prepared = lstm.prepare(&input(), &Call::default()).unwrap();
-    let run = plain::run(&lstm, &prepared.input, None, &prepared.start, train(1));
+    let call = Call {
+        mode: train(1),
+        ..Call::default()
+    };
+    let run = plain::run(&lstm, &prepared.input, None, &prepared.start, &call);
     let steps = run.steps.into_iter().next().unwrap();
     (lstm, steps)
 }

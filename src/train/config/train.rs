@@ -1,12 +1,15 @@
 //! The section `[train]`: the loop.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{check, positive};
+use super::{Span, check, positive};
 use crate::data::Limit;
 use crate::error::{Error, Result};
 use crate::lstm::Engine;
 use crate::metrics::Metric;
+use crate::train::Precision;
 use crate::train::optim::{OptimizerKind, OptimizerSettings};
 
 /// The loop.
@@ -56,13 +59,31 @@ pub struct TrainConfig {
     /// as 0.999. The averages are what is measured on dev and kept. Without it the
     /// weights themselves.
     pub ema: Option<f64>,
+    /// `f32`, `bf16` or `f16`: what the LSTM and the head compute in while they train.
+    pub precision: Precision,
+    /// Truncated backpropagation: gradients flow back through blocks of so many tokens
+    /// and no further. Without it through whole texts.
+    pub truncate_steps: Option<i64>,
+    /// Of each epoch only so many batches, others in each.
+    pub limit_train_batches: Option<usize>,
+    /// Only so many batches, the same in each epoch, which are dev, too: to see whether
+    /// they can be learnt by heart.
+    pub overfit_batches: Option<usize>,
+    /// No step begins after so long, such as "1h 30m"; what was found by then is kept.
+    pub max_time: Option<MaxTime>,
     /// What chooses the best epoch on dev.
     pub metric: Metric,
-    /// Stop after so many epochs without a better one; without it never.
+    /// When dev is measured within an epoch: `{ epochs = 0.25 }` or `{ steps = 500 }`;
+    /// at its end always.
+    pub validate: Span,
+    /// Stop when dev was measured so often without being better; without it never.
     pub patience: Option<u64>,
-    /// A snapshot to go on from after every so many steps, beside those at the end
-    /// of each epoch.
+    /// A snapshot to go on from after every so many steps, beside those that are made
+    /// when dev is measured.
     pub snapshot_steps: Option<u64>,
+    /// The snapshot at the end of every so many epochs stays; without it only the last
+    /// two of all do.
+    pub keep_epochs: Option<u64>,
     /// Who computes.
     pub engine: Engine,
 }
@@ -86,9 +107,16 @@ impl Default for TrainConfig {
             accumulate: 1,
             label_smoothing: 0.0,
             ema: None,
+            precision: Precision::F32,
+            truncate_steps: None,
+            limit_train_batches: None,
+            overfit_batches: None,
+            max_time: None,
             metric: Metric::Accuracy,
+            validate: Span::Epochs(1.0),
             patience: None,
             snapshot_steps: None,
+            keep_epochs: None,
             engine: Engine::Fused,
         }
     }
@@ -162,15 +190,62 @@ impl TrainConfig {
             "must be in (0, 1); leave it out for the weights themselves",
         )?;
         check(
-            self.patience != Some(0),
-            "train.patience",
-            "must be 1 or more",
+            match self.validate {
+                Span::Steps(steps) => steps > 0,
+                Span::Epochs(share) => share > 0.0 && share <= 1.0,
+            },
+            "train.validate",
+            "takes { epochs = X } above 0 and up to 1, or { steps = N } of 1 or more",
         )?;
         check(
-            self.snapshot_steps != Some(0),
-            "train.snapshot_steps",
+            self.truncate_steps.is_none_or(|steps| steps > 0),
+            "train.truncate_steps",
             "must be 1 or more",
-        )
+        )?;
+        for (key, zero) in [
+            ("train.patience", self.patience == Some(0)),
+            ("train.snapshot_steps", self.snapshot_steps == Some(0)),
+            ("train.keep_epochs", self.keep_epochs == Some(0)),
+            (
+                "train.limit_train_batches",
+                self.limit_train_batches == Some(0),
+            ),
+            ("train.overfit_batches", self.overfit_batches == Some(0)),
+        ] {
+            check(!zero, key, "must be 1 or more")?;
+        }
+        Ok(())
+    }
+}
+
+/// A time of the clock, in configurations as "90s" or "1h 30m".
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MaxTime(Duration);
+
+impl MaxTime {
+    /// In seconds.
+    pub fn seconds(&self) -> f64 {
+        self.0.as_secs_f64()
+    }
+}
+
+impl TryFrom<String> for MaxTime {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        match humantime::parse_duration(&text) {
+            Ok(time) if !time.is_zero() => Ok(MaxTime(time)),
+            _ => Err(format!(
+                "takes a time such as \"90s\" or \"1h 30m\", not {text:?}"
+            )),
+        }
+    }
+}
+
+impl From<MaxTime> for String {
+    fn from(time: MaxTime) -> Self {
+        humantime::format_duration(time.0).to_string()
     }
 }
 

@@ -134,7 +134,7 @@ fn equals_torch_at_every_step_and_after_every_epoch() {
         let mut schedule = schedule(&config, metric);
         let mut rates = Vec::new();
         for &dev in &reference.dev[metric.name()] {
-            schedule.epoch_ends(dev);
+            schedule.measured(dev);
             rates.push(schedule.rate(rates.len() as u64));
         }
         assert_equal(name, &rates, &reference.rates[name]);
@@ -144,7 +144,7 @@ fn equals_torch_at_every_step_and_after_every_epoch() {
 #[test]
 fn a_constant_rate_is_itself_to_the_bit() {
     let mut schedule = schedule(&of(ScheduleKind::Constant), Metric::Loss);
-    schedule.epoch_ends(1.0);
+    schedule.measured(1.0);
     assert_eq!(schedule.rate(0), 0.05);
     assert_eq!(schedule.rate(1_000_000), 0.05);
     assert_eq!(schedule.state(), None);
@@ -160,14 +160,14 @@ fn a_restored_plateau_goes_on_as_if_nothing_was() {
     let dev: Vec<f64> = (0..20).map(|n| 1.0 + (0.7 * f64::from(n)).sin()).collect();
     for stop in 0..dev.len() {
         let mut undisturbed = schedule(&config, Metric::Loss);
-        dev.iter().for_each(|&dev| undisturbed.epoch_ends(dev));
+        dev.iter().for_each(|&dev| undisturbed.measured(dev));
         let mut stopped = schedule(&config, Metric::Loss);
-        dev[..stop].iter().for_each(|&dev| stopped.epoch_ends(dev));
+        dev[..stop].iter().for_each(|&dev| stopped.measured(dev));
         let saved = serde_json::to_string(&stopped.state()).unwrap();
         let mut resumed = schedule(&config, Metric::Loss);
         let saved = serde_json::from_str(&saved).unwrap();
         resumed.load_state(saved).unwrap();
-        dev[stop..].iter().for_each(|&dev| resumed.epoch_ends(dev));
+        dev[stop..].iter().for_each(|&dev| resumed.measured(dev));
         assert_eq!(resumed.state(), undisturbed.state());
         assert!(resumed.rate(0) < 0.05);
         let error = resumed.load_state(None).unwrap_err().to_string();
@@ -187,7 +187,7 @@ fn a_plateau_is_warmed_up_too_and_no_number_is_no_better() {
     let mut schedule = schedule(&config, Metric::Accuracy);
     assert_eq!(schedule.rate(0), 0.05 * 0.25);
     assert_eq!(schedule.rate(8), 0.05);
-    schedule.epoch_ends(f64::NAN);
+    schedule.measured(f64::NAN);
     assert!((schedule.rate(8) - 0.005).abs() < 1e-15);
 }
 

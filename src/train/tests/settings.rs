@@ -238,3 +238,80 @@ fn every_form_of_dropout_reaches_the_loss_and_none_the_evaluation() {
     with("hidden", &|config| config.lstm.zoneout_hidden = 0.3);
     with("head", &|config| config.head.dropout = 0.3);
 }
+
+#[test]
+fn dev_is_measured_within_an_epoch_and_patience_counts_that() {
+    let mut toy = Toy::new();
+    toy.config.train.validate = Span::Epochs(0.25);
+    toy.config.train.epochs = 2;
+    let summary = toy.run("parts").0.unwrap();
+    // 96 training texts in batches of 8.
+    let steps: Vec<u64> = summary.epochs.iter().map(|record| record.steps).collect();
+    assert_eq!(steps, [3, 6, 9, 12, 15, 18, 21, 24]);
+    let at: Vec<f64> = summary.epochs.iter().map(|record| record.epochs).collect();
+    assert_eq!(at, [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]);
+    assert!(!summary.stopped_early);
+    // The same steps as without.
+    toy.config.train.validate = Span::Epochs(1.0);
+    let whole = toy.run("whole").0.unwrap();
+    let last = |summary: &Summary| summary.epochs.last().unwrap().dev.clone();
+    assert_eq!(last(&summary), last(&whole));
+
+    toy.config.train.validate = Span::Steps(5);
+    toy.config.train.learning_rate = Some(1e-12);
+    toy.config.train.patience = Some(2);
+    let summary = toy.run("patient").0.unwrap();
+    let steps: Vec<u64> = summary.epochs.iter().map(|record| record.steps).collect();
+    assert_eq!(steps, [5, 10, 12]);
+    assert!(summary.stopped_early && summary.best_epoch == 1);
+}
+
+#[test]
+fn some_batches_are_enough_where_asked_for() {
+    let mut toy = Toy::new();
+    toy.config.train.epochs = 2;
+    toy.config.train.limit_train_batches = Some(3);
+    let (summary, log, _) = toy.run("limited");
+    assert_eq!(summary.unwrap().epochs[1].steps, 6);
+    assert_eq!(log.1, 2 * 3 * 8);
+
+    toy.config.train.limit_train_batches = None;
+    toy.config.train.overfit_batches = Some(2);
+    toy.config.train.epochs = 40;
+    toy.config.head.dropout = 0.0;
+    let (summary, _, prepared) = toy.run("overfit");
+    assert_eq!(prepared.dev.texts.len(), 16);
+    let last = summary.unwrap().epochs.pop().unwrap();
+    assert_eq!(last.steps, 80);
+    assert_eq!(last.dev.accuracy, 1.0);
+    assert!(last.dev.loss.unwrap() < 0.02, "{:?}", last.dev.loss);
+}
+
+#[test]
+fn when_the_time_is_over_what_was_found_is_kept() {
+    let mut toy = Toy::new();
+    toy.config.train.epochs = 1_000_000;
+    toy.config.train.max_time = Some("300ms".to_owned().try_into().unwrap());
+    let started = std::time::Instant::now();
+    let summary = toy.run("a").0.unwrap();
+    assert!(started.elapsed().as_secs() < 20);
+    assert!(summary.stopped_early && summary.interrupted.is_none());
+    Model::load(toy.path("a/model")).unwrap();
+    // It is over, and stays so.
+    let again = toy.run("a").0.unwrap();
+    assert_eq!(again.epochs, summary.epochs);
+}
+
+#[test]
+fn truncated_backpropagation_reaches_the_step() {
+    let mut toy = Toy::new();
+    toy.config.head.dropout = 0.0;
+    toy.config.train.epochs = 1;
+    toy.config.train.batch = Limit::Sentences(1000);
+    toy.config.train.optimizer = OptimizerKind::Sgd;
+    let whole = moved(&toy, "whole", "lstm.weight_hh");
+    toy.config.train.truncate_steps = Some(1000);
+    assert!((moved(&toy, "long", "lstm.weight_hh") / whole - 1.0).abs() < 1e-5);
+    toy.config.train.truncate_steps = Some(1);
+    assert!((moved(&toy, "short", "lstm.weight_hh") / whole - 1.0).abs() > 1e-3);
+}
