@@ -71,11 +71,10 @@ fn left(sandbox: &Sandbox, out: &str) -> Vec<Vec<u8>> {
         .lines()
         .map(|line| {
             let mut epoch: Value = serde_json::from_str(line).unwrap();
-            epoch
-                .as_object_mut()
-                .unwrap()
-                .remove("texts_per_second")
-                .unwrap();
+            let keys = epoch.as_object_mut().unwrap();
+            for time in ["texts_per_second", "tokens_per_second"] {
+                keys.remove(time).unwrap();
+            }
             epoch
         })
         .collect();

@@ -10,6 +10,7 @@ mod export;
 mod import;
 mod inspect;
 mod predict;
+mod sweep;
 mod train;
 
 use std::io::Write;
@@ -54,6 +55,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Train a classifier as a configuration file says
     Train(train::Train),
+    /// Train with many values of some settings, and say which are best
+    Sweep(sweep::Sweep),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
     /// Write the weights as one file for PyTorch
@@ -78,6 +81,7 @@ impl Cli {
         match self.command {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => return command.run(&progress),
+            Command::Sweep(command) => return command.run(&progress),
             Command::Eval(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Predict(command) => command.run(&progress),

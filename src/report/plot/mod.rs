@@ -3,10 +3,12 @@
 //! picture needs no font on the machine that draws it.
 
 mod axis;
+mod chart;
 mod confusion;
 mod font;
 mod picture;
 mod training;
 
+pub use chart::{Across, Chart, charts};
 pub use confusion::confusion_matrix;
 pub use training::{EpochPoint, training_curve};

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 /// What one epoch gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochPoint {
-    /// The epoch, counted from 1.
-    pub epoch: u64,
+    /// Epochs so far, parts of one counted: 1.25.
+    pub epoch: f64,
     /// The mean loss on the training texts.
     pub train_loss: f64,
     /// The mean loss on the development texts.
@@ -53,7 +53,7 @@ pub fn training_curve(
     path: &Path,
     points: &[EpochPoint],
     score_name: &str,
-    best_epoch: Option<u64>,
+    best_epoch: Option<f64>,
 ) -> Result<()> {
     if points.is_empty() {
         return Err(Error::file(
@@ -70,7 +70,7 @@ struct Series {
     colour: Colour,
     square: bool,
     /// Epoch and value.
-    points: Vec<(u64, f64)>,
+    points: Vec<(f64, f64)>,
 }
 
 impl Series {
@@ -108,7 +108,7 @@ impl Frame {
     }
 }
 
-fn picture(points: &[EpochPoint], score_name: &str, best_epoch: Option<u64>) -> Picture {
+fn picture(points: &[EpochPoint], score_name: &str, best_epoch: Option<f64>) -> Picture {
     let mut picture = Picture::new(WIDTH, HEIGHT);
     let losses = [
         Series::new("training", TRAIN, false, points, |point| point.train_loss),
@@ -130,11 +130,13 @@ fn panel(
     left: f64,
     title: &str,
     series: &[Series],
-    best: Option<(u64, f64)>,
+    best: Option<(f64, f64)>,
 ) {
     let points = || series.iter().flat_map(|series| &series.points);
     let epochs = || points().map(|point| point.0);
-    let x = Axis::whole(epochs().min().unwrap_or(0), epochs().max().unwrap_or(0));
+    let first = epochs().fold(f64::INFINITY, f64::min).floor();
+    let last = epochs().fold(0.0, f64::max).ceil();
+    let x = Axis::whole(first.min(last) as u64, last as u64);
     let y = Axis::of(points().map(|point| point.1));
     let numbers = y.ticks.iter().map(|(_, text)| font::width(text, SMALL));
     let numbers = numbers.fold(0.0, f64::max);
@@ -149,9 +151,9 @@ fn panel(
     let title = font::fit(title, TEXT, frame.height);
     let middle = (left + 30.0 + 0.8 * TEXT, frame.top + frame.height / 2.0);
     picture.label(label(title, middle, TEXT, Anchor::Middle, true));
-    let place = |(epoch, value): (u64, f64)| {
+    let place = |(epoch, value): (f64, f64)| {
         (
-            frame.left + frame.width * x.place(epoch as f64),
+            frame.left + frame.width * x.place(epoch),
             frame.bottom() - frame.height * y.place(value),
         )
     };
@@ -203,7 +205,7 @@ fn axes(picture: &mut Picture, frame: Frame, x: &Axis, y: &Axis) {
 
 /// What the lines are, in one row above the plot area where no line can
 /// cover it.
-fn legend(picture: &mut Picture, frame: Frame, series: &[Series], best: Option<(u64, f64)>) {
+fn legend(picture: &mut Picture, frame: Frame, series: &[Series], best: Option<(f64, f64)>) {
     let baseline = frame.top - 30.0;
     let centre = baseline - 0.36 * TEXT;
     let mut left = frame.left;

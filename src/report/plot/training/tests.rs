@@ -6,7 +6,7 @@ use proptest::prelude::*;
 fn epochs(count: u64) -> Vec<EpochPoint> {
     (1..=count)
         .map(|epoch| EpochPoint {
-            epoch,
+            epoch: epoch as f64,
             train_loss: 0.7 / epoch as f64,
             dev_loss: 0.7 / epoch as f64 + 0.1,
             dev_score: 0.8 - 0.3 / epoch as f64,
@@ -25,7 +25,7 @@ fn marks(picture: &Picture, wanted: Colour) -> usize {
 
 #[test]
 fn twelve_epochs() {
-    let picture = picture(&epochs(12), "dev accuracy", Some(12));
+    let picture = picture(&epochs(12), "dev accuracy", Some(12.0));
     assert_tidy(&picture);
     let texts = texts(&picture);
     for text in [
@@ -54,7 +54,7 @@ fn one_epoch_is_marked() {
 
 #[test]
 fn many_epochs_are_lines_without_marks() {
-    let picture = picture(&epochs(200), "dev accuracy", Some(3));
+    let picture = picture(&epochs(200), "dev accuracy", Some(3.0));
     assert_tidy(&picture);
     assert_eq!(marks(&picture, TRAIN), 1);
 }
@@ -64,7 +64,7 @@ fn values_without_a_place_are_counted() {
     let mut points = epochs(3);
     points[1].train_loss = f64::NAN;
     points[2].dev_score = f64::INFINITY;
-    let picture = picture(&points, "dev accuracy", Some(3));
+    let picture = picture(&points, "dev accuracy", Some(3.0));
     assert_tidy(&picture);
     let texts = texts(&picture);
     assert!(texts.contains(&"training (1 not drawn)"), "{texts:?}");
@@ -78,7 +78,7 @@ fn both_kinds_of_files_are_written() {
     let folder = tempfile::tempdir().unwrap();
     for (name, beginning) in [("curve.png", &b"\x89PNG"[..]), ("curve.svg", b"<svg")] {
         let path = folder.path().join(name);
-        training_curve(&path, &epochs(2), "dev accuracy", Some(2)).unwrap();
+        training_curve(&path, &epochs(2), "dev accuracy", Some(2.0)).unwrap();
         assert!(std::fs::read(&path).unwrap().starts_with(beginning));
     }
 }
@@ -93,7 +93,7 @@ fn odd_values_are_drawn_without_harm() {
         }
         for name in ["odd.png", "odd.svg"] {
             let path = folder.path().join(name);
-            training_curve(&path, &points, "dev accuracy", Some(2)).unwrap();
+            training_curve(&path, &points, "dev accuracy", Some(2.0)).unwrap();
         }
     }
 }
@@ -120,7 +120,7 @@ proptest! {
         let points: Vec<_> = values
             .iter()
             .map(|&(epoch, train_loss, dev_loss, dev_score)| EpochPoint {
-                epoch,
+                epoch: epoch as f64,
                 train_loss,
                 dev_loss,
                 dev_score,
@@ -145,12 +145,12 @@ proptest! {
         let points: Vec<_> = (1..)
             .zip(losses)
             .map(|(epoch, (train_loss, dev_loss, dev_score))| EpochPoint {
-                epoch,
+                epoch: epoch as f64,
                 train_loss,
                 dev_loss,
                 dev_score,
             })
             .collect();
-        assert_tidy(&picture(&points, "dev macro F1", Some(1)));
+        assert_tidy(&picture(&points, "dev macro F1", Some(1.0)));
     }
 }
