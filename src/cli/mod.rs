@@ -7,6 +7,7 @@ mod compare;
 mod doctor;
 mod eval;
 mod export;
+mod find_rate;
 mod import;
 mod inspect;
 mod predict;
@@ -55,6 +56,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Train a classifier as a configuration file says
     Train(train::Train),
+    /// Try growing learning rates, and suggest one
+    FindRate(find_rate::FindRate),
     /// Train with many values of some settings, and say which are best
     Sweep(sweep::Sweep),
     /// Measure a model on labelled texts
@@ -82,6 +85,7 @@ impl Cli {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => return command.run(&progress),
             Command::Sweep(command) => return command.run(&progress),
+            Command::FindRate(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Predict(command) => command.run(&progress),

@@ -19,7 +19,7 @@ use crate::files::write_atomically;
 use crate::metrics::{Metric, Metrics};
 use crate::report::plot::{self, Across, Chart};
 use crate::report::{Progress, Table};
-use crate::sweep::{Candidate, Plan, Ranked, Trial, TrialResult, deviation, mean, rank};
+use crate::sweep::{Candidate, Plan, Ranked, Trial, TrialResult, deviation, mean, rank, shown};
 use crate::train::{Config, Earlier, EpochRecord, prepare};
 
 /// The arguments of `cellway sweep`.
@@ -296,7 +296,7 @@ fn rows(plan: &Plan, candidates: &[Candidate], ranked: &[Ranked]) -> Vec<Vec<Str
         let mut row = vec![place.to_string(), format!("{:03}", ranked.candidate)];
         row.extend(plan.values.keys().map(|key| {
             let value = candidate.values.iter().find(|(name, _)| name == key);
-            value.map_or_else(String::new, |(_, value)| value.to_string())
+            value.map_or_else(String::new, |(_, value)| shown(value))
         }));
         match (ranked.mean, ranked.epochs) {
             (Some(mean), Some(epochs)) => {
@@ -355,11 +355,11 @@ fn panels(sweep: &Running, candidates: &[Candidate], ranked: &[Ranked]) -> Vec<C
         let (across, xs) = match numbers {
             Some(numbers) => (across(&numbers), numbers),
             None => {
-                let mut names: Vec<String> = all.iter().map(toml::Value::to_string).collect();
+                let mut names: Vec<String> = all.iter().map(shown).collect();
                 names.sort();
                 names.dedup();
                 let at = |value: &toml::Value| {
-                    let name = value.to_string();
+                    let name = shown(value);
                     names.iter().position(|other| *other == name).unwrap_or(0) as f64
                 };
                 let xs = all.iter().map(at).collect();

@@ -7,5 +7,5 @@ mod ranking;
 #[cfg(test)]
 mod tests;
 
-pub use self::plan::{Candidate, Method, Plan, Range, Values};
+pub use self::plan::{Candidate, Method, Plan, Range, Values, shown};
 pub use self::ranking::{Ranked, Trial, TrialResult, deviation, mean, rank};

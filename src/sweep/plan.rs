@@ -77,6 +77,14 @@ pub struct Range {
     pub integer: bool,
 }
 
+/// A value for people: text without its quotes.
+pub fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// One choice of values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
@@ -233,7 +241,11 @@ impl Range {
         };
         match self.integer {
             true => toml::Value::Integer(value.round().clamp(min.ceil(), max.floor()) as i64),
-            false => toml::Value::Float(value.clamp(min, max)),
+            // Four digits: more would say nothing, and be hard to read.
+            false => {
+                let short = format!("{value:.3e}").parse().unwrap_or(value);
+                toml::Value::Float(short.clamp(min, max))
+            }
         }
     }
 }
@@ -255,7 +267,7 @@ impl Candidate {
 impl std::fmt::Display for Candidate {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let values: Vec<String> = (self.values.iter())
-            .map(|(key, value)| format!("{key}={value}"))
+            .map(|(key, value)| format!("{key}={}", shown(value)))
             .collect();
         f.write_str(&values.join(" "))
     }

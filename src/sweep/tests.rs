@@ -34,7 +34,7 @@ fn a_grid_is_every_combination_in_order() {
     for pooling in ["max", "last"] {
         for size in [8, 16] {
             let parts = [
-                format!("head.pooling=\"{pooling}\""),
+                format!("head.pooling={pooling}"),
                 format!("lstm.hidden_size={size}"),
             ];
             let has = |text: &&String| parts.iter().all(|part| text.contains(part));

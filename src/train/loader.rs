@@ -38,7 +38,7 @@ impl Loaded {
         })
     }
 
-    fn to_device(&self, device: Device) -> Self {
+    pub fn to_device(&self, device: Device) -> Self {
         Loaded {
             batch: self.batch.to_device(device),
             truth: (self.truth).to_device_(device, self.truth.kind(), true, false),

@@ -99,6 +99,11 @@ impl<'a> Trainer<'a> {
     /// The host waits for the device only on the CPU, and with f16, where the
     /// gradients decide whether there is a step: then NaN changes no parameter.
     pub fn step(&mut self, batches: &[Loaded]) -> Result<Step> {
+        self.step_at(batches, self.schedule.rate(self.steps))
+    }
+
+    /// As [`step`](Self::step), with another learning rate than the schedule's.
+    pub fn step_at(&mut self, batches: &[Loaded], rate: f64) -> Result<Step> {
         let texts: usize = batches
             .iter()
             .map(|loaded| loaded.batch.lengths.len())
@@ -130,7 +135,7 @@ impl<'a> Trainer<'a> {
         let mut step = Step {
             number: self.steps,
             numbers: Tensor::stack(&[mean, norm], 0),
-            rate: self.schedule.rate(self.steps),
+            rate,
             texts,
             tokens,
             skipped: false,
