@@ -181,15 +181,11 @@ impl Snapshots {
         );
         // What a killed process left.
         remove(&new)?;
-        fs::create_dir_all(&new).map_err(Error::io(&new))?;
-        let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        safetensors::save(&new.join(TENSORS), named, &[])?;
-        write_json(&new.join(PROGRESS), progress)?;
-        let mut manifest = BTreeMap::new();
-        for file in [TENSORS, PROGRESS] {
-            manifest.insert(file, entry(&new.join(file))?);
+        if let Err(error) = write(&new, progress, tensors) {
+            // On a full disk what there is of it would be in the way.
+            let _ = remove(&new);
+            return Err(error);
         }
-        write_json(&new.join(MANIFEST), &manifest)?;
         // A run that went on from an earlier one comes here again, to the same bits.
         remove(&place)?;
         crash_point();
@@ -245,6 +241,19 @@ fn ends_epochs(name: &str, every: u64) -> bool {
         (Some(Ok(next)), Some(Ok(0))) => next > 1 && (next - 1).is_multiple_of(every),
         _ => false,
     }
+}
+
+/// Writes the files of a snapshot into a new folder.
+fn write(folder: &Path, progress: &Progress, tensors: &[(String, tch::Tensor)]) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    safetensors::save(&folder.join(TENSORS), named, &[])?;
+    write_json(&folder.join(PROGRESS), progress)?;
+    let mut manifest = BTreeMap::new();
+    for file in [TENSORS, PROGRESS] {
+        manifest.insert(file, entry(&folder.join(file))?);
+    }
+    write_json(&folder.join(MANIFEST), &manifest)
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
