@@ -6,7 +6,9 @@ use std::process::Command;
 use std::{env, fs};
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    for file in ["build.rs", "src/shim.cpp"] {
+        println!("cargo:rerun-if-changed={file}");
+    }
     // torch-sys found libtorch and says where its shared libraries are.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         panic!("torch-sys did not say where libtorch is; run scripts/setup and build again");
@@ -14,11 +16,25 @@ fn main() {
     // The canonical path: `.libtorch` is a link that may be moved.
     let lib = fs::canonicalize(&lib).unwrap_or(lib);
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    shim(&lib);
     println!(
         "cargo:rustc-env=CELLWAY_LIBTORCH={}",
         libtorch_version(&lib)
     );
     println!("cargo:rustc-env=CELLWAY_COMMIT={}", commit());
+}
+
+/// Compiles the few lines of C++, as torch-sys compiles its own.
+fn shim(lib: &Path) {
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .pic(true)
+        .warnings(false)
+        .include(lib.join("../include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .file("src/shim.cpp")
+        .compile("cellway_shim");
 }
 
 /// The version that the headers state: `2.11.0`.

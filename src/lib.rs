@@ -65,6 +65,7 @@ pub mod model;
 pub mod random;
 pub mod report;
 pub mod runtime;
+mod shim;
 pub mod sweep;
 pub mod text;
 pub mod train;

@@ -10,6 +10,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
 
 use crate::error::{Error, Result};
+use crate::shim;
 
 /// The version of libtorch that this was built against.
 pub const LIBTORCH_VERSION: &str = env!("CELLWAY_LIBTORCH");
@@ -103,6 +104,20 @@ pub(crate) fn set_tf32(allowed: bool) {
     // SAFETY: the command line calls this while the process has one thread, so
     // that nobody reads the environment at the same time.
     unsafe { std::env::set_var(name, value) };
+}
+
+/// Only operations whose results do not depend on the order in which threads arrive,
+/// as `torch.use_deterministic_algorithms`; one that has no such form is an error. The
+/// same bits then come from the same device, driver and libraries, and on the CPU
+/// from as many threads; not from others. Call it before anything else of this
+/// module: cuBLAS asks once, when it starts.
+pub(crate) fn set_deterministic() -> Result<()> {
+    const WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
+    if std::env::var_os(WORKSPACE).is_none() {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(WORKSPACE, ":4096:8") };
+    }
+    shim::deterministic()
 }
 
 /// The number of usable CUDA devices, or why there is none. The first call

@@ -16,7 +16,6 @@ use crate::compare::{
 use crate::data::TextReader;
 use crate::lstm::Engine;
 use crate::report::{ComparisonPage, Progress, comparison_page, comparison_text};
-use crate::runtime;
 use crate::train::optim::OptimizerKind;
 
 /// The most numbers that the gates and states of all steps may be: above this,
@@ -141,10 +140,6 @@ pub(super) struct Compare {
     #[arg(long, value_enum)]
     dtype: Option<DtypeArg>,
 
-    /// On CUDA: let both sides round products to TF32
-    #[arg(long)]
-    tf32: bool,
-
     /// How far values may lie apart [default: by dtype and device]
     #[arg(long, value_name = "X")]
     tolerance: Option<f64>,
@@ -212,8 +207,7 @@ impl Compare {
                 check_new_file(flag, path)?;
             }
         }
-        runtime::set_tf32(self.tf32);
-        let device = self.device.device.resolve()?;
+        let device = self.device.resolve()?;
         let subject = Subject::open(&self.checkpoint, self.lstm.as_deref())?;
         let reference = match &self.reference {
             Some(path) => self.read(path)?,
@@ -396,7 +390,7 @@ impl Compare {
         if self.gradients {
             arguments.push("--gradients".into());
         }
-        if self.tf32 {
+        if self.device.tf32 {
             arguments.push("--tf32".into());
         }
         arguments.insert(0, std::path::absolute(&checkpoint)?.into());

@@ -48,7 +48,7 @@ pub(super) struct FindRate {
 impl FindRate {
     pub fn run(&self, progress: &Progress) -> Result<()> {
         let config = Config::load(&self.config, &self.set)?;
-        let device = self.device.device.resolve()?;
+        let device = self.device.resolve()?;
         let mut start = prepare(&config)?;
         start.model.to_device(device);
         let range = RateRange {

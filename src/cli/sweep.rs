@@ -58,7 +58,7 @@ impl Sweep {
         let plan = Plan::load(&self.plan)?;
         let candidates = plan.candidates()?;
         let base = Config::load(&plan.config, &plan.set)?;
-        let device = self.device.device.resolve()?;
+        let device = self.device.resolve()?;
         let folder = self.folder();
         let sweep = Running {
             _plan: claim(&folder, &plan)?,

@@ -136,7 +136,7 @@ impl Train {
         if let Some(engine) = self.engine {
             config.train.engine = engine.into();
         }
-        let device = self.device.device.resolve()?;
+        let device = self.device.resolve()?;
         let stop = stop_flag()?;
         let goes_on = RunFolder::check(&out, self.earlier())?;
         let mut prepared = prepare(&config)?;

@@ -396,7 +396,7 @@ impl<'a> Task<'a> {
             };
             optimizer.zero_grad();
             loss.backward();
-            optimizer.step(steps.learning_rate);
+            optimizer.step(steps.learning_rate)?;
             losses.push(loss.detach());
         }
         let mut values: Vec<(String, Tensor)> = parameters

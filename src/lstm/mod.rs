@@ -214,12 +214,41 @@ impl Lstm {
                 *tensor = tensor.as_ref().map(&change);
             }
         }
+        self.flatten();
+    }
+
+    /// On CUDA cuDNN wants all parameters in one piece of memory, and copies them at
+    /// each call if they are not. Only their place changes.
+    fn flatten(&self) {
+        let weight = &self.layers[0][0].w_ih;
+        if !weight.device().is_cuda() || !tch::Cuda::cudnn_is_available() {
+            return;
+        }
+        let _no_grad = tch::no_grad_guard();
+        let cells = self.layers.iter().flatten();
+        let parameters: Vec<&Tensor> = cells.flat_map(CellParams::tensors).collect();
+        let of_a_cell = parameters.len() / (self.layers.len() * self.layers[0].len());
+        const LSTM: i64 = 2; // CUDNN_LSTM
+        // Where it cannot, as in f64 or with views, nothing but time is lost.
+        let _ = Tensor::f_internal_cudnn_rnn_flatten_weight(
+            &parameters,
+            of_a_cell as i64,
+            self.config.input_size,
+            LSTM,
+            self.config.hidden_size,
+            self.config.proj_size,
+            self.config.num_layers,
+            self.config.batch_first,
+            self.config.bidirectional,
+        );
     }
 
     /// In another dtype; gradients flow to the parameters of this one.
     pub(crate) fn in_kind(&self, kind: Kind) -> Lstm {
         let mut lstm = self.shallow_clone();
-        lstm.map(|tensor| tensor.to_kind(kind));
+        if kind != self.layers[0][0].w_ih.kind() {
+            lstm.map(|tensor| tensor.to_kind(kind));
+        }
         lstm
     }
 

@@ -29,6 +29,9 @@ pub struct EpochRecord {
     pub tokens_per_second: f64,
     /// The share of padding in the training batches.
     pub padding: f64,
+    /// The most bytes that tensors on a CUDA device had together since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
     /// The scale of the loss in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,

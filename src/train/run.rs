@@ -10,6 +10,7 @@ use super::trainer::{Step, Trainer};
 use super::{Config, Corpus, EpochRecord, Observer, RunFolder, StepRecord, Summary, evaluate};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::shim;
 
 /// On a device that computes while the host goes on, the numbers of so many steps
 /// are fetched together.
@@ -200,6 +201,7 @@ impl<'a> Run<'a> {
             texts_per_second: speed.texts as f64 / speed.seconds,
             tokens_per_second: speed.tokens as f64 / speed.seconds,
             padding,
+            peak_memory: shim::peak_memory(self.model.device())?,
             loss_scale: self.trainer.loss_scale(),
             skipped_steps: at.skipped,
             dev,

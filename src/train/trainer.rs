@@ -72,7 +72,10 @@ impl<'a> Trainer<'a> {
     pub fn new(config: &'a Config, model: &'a Model, train: &Corpus) -> Result<Self> {
         model.expect_rows(train.texts.iter().map(Vec::as_slice))?;
         let settings = &config.train;
-        let optimizer = Optimizer::new(&settings.optimizer(), groups(config, model))?;
+        let mut optimizer = Optimizer::new(&settings.optimizer(), groups(config, model))?;
+        if (settings.fused_update).unwrap_or(model.device() != Device::Cpu) {
+            optimizer.fuse();
+        }
         let first = batches(config, &train.lengths(), 1);
         Ok(Trainer {
             config,
@@ -154,7 +157,7 @@ impl<'a> Trainer<'a> {
             step.number = self.steps;
         }
         if finite {
-            self.optimizer.step(step.rate);
+            self.optimizer.step(step.rate)?;
             if let Some(ema) = &mut self.ema {
                 ema.update();
             }

@@ -82,6 +82,9 @@ impl Observer for Watch<'_> {
             record.tokens_per_second,
             100.0 * record.padding,
         );
+        if let Some(bytes) = record.peak_memory {
+            line += &format!(", {:.0} MiB at most", bytes as f64 / f64::from(1 << 20));
+        }
         if record.skipped_steps > 0 {
             line += &format!(", {} steps skipped", record.skipped_steps);
         }

@@ -37,6 +37,10 @@ pub struct TrainConfig {
     pub epsilon: Option<f64>,
     /// ρ of Adadelta; without it 0.9.
     pub rho: Option<f64>,
+    /// Whether the optimizer's step is one operation of libtorch for all parameters,
+    /// where it has one (all but Adadelta): the same numbers but for rounding. Without
+    /// it on CUDA only.
+    pub fused_update: Option<bool>,
     /// Added to each gradient: this times the parameter; of AdamW decoupled from
     /// the gradient. Without it torch's: 0.01 of AdamW, else 0.
     pub weight_decay: Option<f64>,
@@ -100,6 +104,7 @@ impl Default for TrainConfig {
             betas: None,
             epsilon: None,
             rho: None,
+            fused_update: None,
             weight_decay: None,
             decay_biases: true,
             clip_norm: Some(1.0),

@@ -6,6 +6,7 @@
 use tch::Tensor;
 
 use super::{Formula, Step, with_decay};
+use crate::shim::Fused;
 
 /// ```text
 /// g = g + decay · θ
@@ -20,6 +21,10 @@ pub(super) struct AdaGrad {
 impl Formula for AdaGrad {
     fn memory(&self) -> &'static [&'static str] {
         &["sum"]
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        Some(Fused::AdaGrad(self.epsilon))
     }
 
     fn update(&self, parameter: &mut Tensor, gradient: Tensor, memory: &mut [Tensor], now: Step) {

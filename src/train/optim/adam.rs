@@ -4,6 +4,7 @@
 use tch::Tensor;
 
 use super::{Formula, Step, with_decay};
+use crate::shim::Fused;
 
 /// ```text
 /// g = g + decay · θ
@@ -20,6 +21,10 @@ pub(super) struct Adam {
 impl Formula for Adam {
     fn memory(&self) -> &'static [&'static str] {
         &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        Some(Fused::Adam(self.beta1, self.beta2, self.epsilon))
     }
 
     fn update(&self, parameter: &mut Tensor, gradient: Tensor, memory: &mut [Tensor], now: Step) {

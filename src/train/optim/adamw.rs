@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::adam::Adam;
 use super::{Formula, Step};
+use crate::shim::Fused;
 
 /// ```text
 /// θ = θ - rate · decay · θ
@@ -18,6 +19,10 @@ pub(super) struct AdamW(pub Adam);
 impl Formula for AdamW {
     fn memory(&self) -> &'static [&'static str] {
         self.0.memory()
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        Some(Fused::AdamW(self.0.beta1, self.0.beta2, self.0.epsilon))
     }
 
     fn update(&self, parameter: &mut Tensor, gradient: Tensor, memory: &mut [Tensor], now: Step) {

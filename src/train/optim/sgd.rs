@@ -7,6 +7,7 @@
 use tch::Tensor;
 
 use super::{Formula, Step, with_decay};
+use crate::shim::Fused;
 
 /// ```text
 /// g = g + decay · θ
@@ -25,6 +26,10 @@ impl Formula for Sgd {
             0.0 => &[],
             _ => &["momentum_buffer"],
         }
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        Some(Fused::Sgd(self.momentum, self.nesterov))
     }
 
     fn update(&self, parameter: &mut Tensor, gradient: Tensor, memory: &mut [Tensor], now: Step) {

@@ -57,7 +57,7 @@ impl Problem {
             let loss = |leaf: &Tensor| (leaf - &target).pow_tensor_scalar(4).sum(Kind::Double) / 4;
             self.optimizer.zero_grad();
             (loss(&self.leaves[0]) + loss(&self.leaves[1])).backward();
-            self.optimizer.step(self.rate);
+            self.optimizer.step(self.rate).unwrap();
             self.step += 1;
         }
     }
@@ -128,13 +128,43 @@ fn equals_torch_over_100_steps() {
     let reference: BTreeMap<String, Vec<f64>> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(reference.len(), optimizers().len());
     for (name, settings, weight_decay) in optimizers() {
-        let mut problem = Problem::new(&settings, weight_decay);
-        problem.run(100);
-        for (ours, torch) in problem.numbers().iter().zip(&reference[name]) {
-            assert!(
-                (ours - torch).abs() < 1e-12,
-                "{name}: {ours} against {torch}"
-            );
+        for fuse in [false, true] {
+            let mut problem = Problem::new(&settings, weight_decay);
+            if fuse {
+                problem.optimizer.fuse();
+                let none = settings.kind == OptimizerKind::Adadelta;
+                assert_eq!(problem.optimizer.fused.is_none(), none);
+            }
+            problem.run(100);
+            for (ours, torch) in problem.numbers().iter().zip(&reference[name]) {
+                assert!(
+                    (ours - torch).abs() < 1e-12,
+                    "{name}, fused {fuse}: {ours} against {torch}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_can_go_on_fused_or_not_where_the_other_was_stopped() {
+    for (name, settings, weight_decay) in optimizers() {
+        let run = |fused: [bool; 2]| {
+            let mut problem = Problem::new(&settings, weight_decay);
+            for fused in fused {
+                match fused {
+                    true => problem.optimizer.fuse(),
+                    false => problem.optimizer.fused = None,
+                }
+                problem.run(20);
+            }
+            problem.numbers()
+        };
+        let expected = run([false, false]);
+        for fused in [[true, false], [false, true], [true, true]] {
+            for (a, b) in run(fused).iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-12, "{name} {fused:?}: {a} {b}");
+            }
         }
     }
 }
@@ -217,7 +247,7 @@ fn parameters_without_a_gradient_stay() {
     for (name, settings, weight_decay) in optimizers() {
         let mut problem = Problem::new(&settings, weight_decay);
         let before = problem.numbers();
-        problem.optimizer.step(0.1);
+        problem.optimizer.step(0.1).unwrap();
         assert_eq!(problem.numbers(), before, "{name}");
     }
 }
