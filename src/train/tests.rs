@@ -8,6 +8,7 @@ use super::optim::OptimizerKind;
 use super::*;
 use crate::lstm::Engine;
 
+mod precision;
 mod resume;
 mod settings;
 
