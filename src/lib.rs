@@ -47,6 +47,7 @@
 //! | [`model`] | embedding, LSTM, pooling, head; the model directory |
 //! | [`metrics`] | accuracy, F1, intervals |
 //! | [`train`] | the loop, its optimizers, the run folder |
+//! | [`sweep`] | a search over values of a training configuration |
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |

@@ -170,6 +170,7 @@ impl Case {
             state: Some(&start),
             engine,
             mode: Mode::Eval,
+            ..Call::default()
         };
         let out = lstm.forward(&leaves["x"], &call).expect("a valid call");
         self.finish(&out.output, &out.state.h, &out.state.c, &leaves)

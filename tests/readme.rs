@@ -35,6 +35,7 @@ fn every_cellway_command_runs_as_it_stands() {
         .replace("hidden_size = 64", "hidden_size = 4");
     assert!(config.contains("hidden_size = 4"), "{config}");
     fs::write(path("mine.toml"), &config).unwrap();
+    fs::write(path("sweep.toml"), blocks("toml sweep").join("\n")).unwrap();
     fs::create_dir(path("configs")).unwrap();
     fs::write(path("configs/demo.toml"), &config).unwrap();
     let run = |line: &str| {
@@ -61,6 +62,8 @@ fn every_cellway_command_runs_as_it_stands() {
         "confusion.png",
         "runs/mine/curve.png",
         "runs/longer/model/config.json",
+        "rates.png",
+        "sweeps/mine/best.toml",
     ] {
         assert!(path(made).exists(), "{made}");
     }

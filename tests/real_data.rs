@@ -49,3 +49,34 @@ fn an_epoch_on_the_treebank_beats_the_majority_by_far() {
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["confusion"], test["confusion"]);
 }
+
+#[test]
+#[ignore = "needs CELLWAY_SHARED_DATA"]
+fn every_configuration_of_the_treebank_runs() {
+    let data = common::shared_data();
+    let set = |key: &str, name: &str| format!("{key}={:?}", data.join(name));
+    for name in ["sst2", "sst2-lstm", "sst5", "sst5-lstm"] {
+        let config = common::root().join("configs").join(format!("{name}.toml"));
+        let mut command = Command::cargo_bin("cellway").unwrap();
+        command
+            .arg("train")
+            .arg(config)
+            .args(["--fast-dev-run", "--json", "-q"]);
+        for (key, file) in [
+            ("data.train", "sst/train.txt"),
+            ("data.dev", "sst/dev.txt"),
+            ("data.test", "sst/test.txt"),
+            ("embedding.vectors", "glove/glove.6B.100d.subset.txt"),
+        ] {
+            command.args(["--set", &set(key, file)]);
+        }
+        let output = command.assert().success().get_output().stdout.clone();
+        let summary: Value = serde_json::from_slice(&output).unwrap();
+        let classes = summary["test"]["confusion"].as_array().unwrap().len();
+        assert_eq!(
+            classes,
+            if name.starts_with("sst5") { 5 } else { 2 },
+            "{name}"
+        );
+    }
+}
