@@ -6,7 +6,9 @@ MODEL is a cellway model directory: its weights are the start. What tests and
 benchmarks hold cellway against: an embedding, nn.LSTM over packed texts, the
 last state, a linear layer, Adam. Into DIR come losses.jsonl (one line a step),
 the trained model as a model directory, and predictions.jsonl for the texts of
---predict; on standard output a line of JSON with the time that the steps took.
+--predict; on standard output a line of JSON with the time that the steps took, of
+each epoch too, and on CUDA the most memory that tensors had. Lines that have "ids"
+beside "text" need no `tokenizers` package.
 """
 
 import argparse
@@ -18,7 +20,6 @@ import time
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
@@ -72,19 +73,30 @@ class Classifier(nn.Module):
 class Texts:
     """Token ids of the texts of a file, and their classes."""
 
-    def __init__(self, path, tokenizer, config, labels):
+    def __init__(self, path, tokenizer, config, labels, device):
         with open(path, encoding="utf-8") as file:
             self.rows = [json.loads(line) for line in file]
-        encoded = tokenizer.encode_batch([row["text"] for row in self.rows])
-        self.ids = [torch.tensor(text.ids[: config.get("max_tokens")]) for text in encoded]
+        self.device = device
+        ids = [text[: config.get("max_tokens")] for text in self.encoded(tokenizer)]
+        self.ids = [torch.tensor(text) for text in ids]
         self.lengths = torch.tensor([len(ids) for ids in self.ids])
         if not self.lengths.all():
             line = self.lengths.tolist().index(0) + 1
             sys.exit(f"{path}: line {line} has no token; torch refuses a length of 0")
-        self.classes = torch.tensor([labels.index(row["label"]) for row in self.rows])
+        self.classes = torch.tensor([labels.index(row["label"]) for row in self.rows], device=device)
+
+    def encoded(self, path):
+        if all("ids" in row for row in self.rows):
+            return [row["ids"] for row in self.rows]
+        from tokenizers import Tokenizer
+
+        encoded = Tokenizer.from_file(str(path)).encode_batch([row["text"] for row in self.rows])
+        return [text.ids for text in encoded]
 
     def batch(self, rows):
-        return pad_sequence([self.ids[row] for row in rows], batch_first=True), self.lengths[rows]
+        # The lengths stay: packing wants them on the CPU.
+        ids = pad_sequence([self.ids[row] for row in rows], batch_first=True)
+        return ids.to(self.device), self.lengths[rows]
 
     def bucketed(self, size, pool=50):
         """Shuffled batches of texts of similar length, for one epoch."""
@@ -96,19 +108,24 @@ class Texts:
 
 
 def train(model, texts, epochs, learning_rate, clip_norm):
-    """The loss of each step over the batches of each epoch."""
+    """The loss of each step over the batches of each epoch, and the seconds of each epoch."""
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     model.train()
-    losses = []
-    for rows in (rows for batches in epochs for rows in batches):
-        loss = model.loss(model(*texts.batch(rows)), texts.classes[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        if clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    losses, seconds = [], []
+    for batches in epochs:
+        started, of_epoch = time.perf_counter(), []
+        for rows in batches:
+            loss = model.loss(model(*texts.batch(rows)), texts.classes[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+            optimizer.step()
+            of_epoch.append(loss.detach())
+        # Here a device is waited for, and not at each step.
+        losses += torch.stack(of_epoch).tolist()
+        seconds.append(time.perf_counter() - started)
+    return losses, seconds
 
 
 @torch.inference_mode()
@@ -135,6 +152,7 @@ def arguments():
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--clip-norm", type=float)
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
+    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0, help="of batches and dropout")
     parser.add_argument("--padded", action="store_true", help="not packed (one direction only)")
@@ -149,16 +167,17 @@ def main(args):
     if config["pooling"] != "last" or (args.padded and config["bidirectional"]):
         sys.exit(f"{args.model}: the twin pools the last state, and --padded reads in one direction")
     labels = [label for _, label in sorted(config["id2label"].items(), key=lambda kv: int(kv[0]))]
-    tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
-    model = Classifier(config, args.padded).to(DTYPES[args.dtype])
+    tokenizer = args.model / "tokenizer.json"
+    model = Classifier(config, args.padded).to(args.device, DTYPES[args.dtype])
     model.load_state_dict(load_file(args.model / "model.safetensors"))
 
-    texts = Texts(args.train, tokenizer, config, labels)
+    texts = Texts(args.train, tokenizer, config, labels, args.device)
     given = json.loads(args.batches.read_text(encoding="utf-8")) if args.batches else None
     started = time.perf_counter()
     epochs = (given or texts.bucketed(args.batch) for _ in range(args.epochs))
-    losses = train(model, texts, epochs, args.learning_rate, args.clip_norm)
+    losses, epoch_seconds = train(model, texts, epochs, args.learning_rate, args.clip_norm)
     seconds = time.perf_counter() - started
+    tokens = int(texts.lengths.sum())
 
     args.out.mkdir(parents=True, exist_ok=True)
     write_jsonl(args.out / "losses.jsonl", [{"step": n, "loss": loss} for n, loss in enumerate(losses, 1)])
@@ -166,14 +185,18 @@ def main(args):
         shutil.copy(args.model / name, args.out / name)
     save_file(model.state_dict(), args.out / "model.safetensors", {"format": "pt"})
     if args.predict:
-        texts = Texts(args.predict, tokenizer, config, labels)
+        texts = Texts(args.predict, tokenizer, config, labels, args.device)
         rows = []
         for row, probabilities in zip(texts.rows, predict(model, texts), strict=True):
             label = labels[probabilities.index(max(probabilities))]
             named = dict(zip(labels, probabilities, strict=True))
             rows.append({"text": row["text"], "label": label, "probabilities": named})
         write_jsonl(args.out / "predictions.jsonl", rows)
-    print(json.dumps({"steps": len(losses), "seconds": seconds, "torch": torch.__version__}))
+    said = {"steps": len(losses), "seconds": seconds, "torch": torch.__version__}
+    said |= {"epoch_seconds": epoch_seconds, "tokens": tokens}
+    if args.device.type == "cuda":
+        said["peak_bytes"] = torch.cuda.max_memory_allocated(args.device)
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":
