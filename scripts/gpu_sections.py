@@ -56,13 +56,9 @@ def parity(lab):
     tables = [[headers] + [[row[key] for key in headers] for row in compared]]
 
     said = {
-        where: predictions(lab, where, environment)
-        for where, environment in {
-            "cpu": {},
-            # As `compare` does: products of f32 are not rounded to TF32.
-            "device": {"NVIDIA_TF32_OVERRIDE": "0"},
-            "device, TF32 as libtorch has it": {},
-        }.items()
+        "cpu": predictions(lab, "cpu"),
+        "device": predictions(lab, lab.device),
+        "device, --tf32": predictions(lab, lab.device, "--tf32"),
     }
     bound = PREDICTIONS["cuda" if lab.on_cuda else "cpu"]
     predicted = [["against cpu", "largest difference of a probability", "bound", "labels that differ", "accuracy", "loss"]]
@@ -99,12 +95,10 @@ def compare(lab, dtype, engine, torch_device):
     return row | {quantity: largest(quantity) for quantity in ("value", "gradient", "step")}
 
 
-def predictions(lab, where, environment):
-    device = "cpu" if where == "cpu" else lab.device
-    command = ["small/model", "--device", device, "--quiet", "--json"]
-    more = {"environment": environment}
-    rows = lab.cellway("predict", *command, "--input", "test.jsonl", **more).out.splitlines()
-    measured = json.loads(lab.cellway("eval", *command, "test.jsonl", **more).out)
+def predictions(lab, device, *flags):
+    command = ["small/model", "--device", device, "--quiet", "--json", *flags]
+    rows = lab.cellway("predict", *command, "--input", "test.jsonl").out.splitlines()
+    measured = json.loads(lab.cellway("eval", *command, "test.jsonl").out)
     return [json.loads(row) for row in rows], measured
 
 
@@ -248,7 +242,7 @@ def with_ids(lab, model):
 
 def memory(lab):
     """The most that runs as those of the throughput have."""
-    table = [["texts a batch", "who", "peak RSS, MiB", "peak of the device, MiB", "torch's tensors, MiB"]]
+    table = [["texts a batch", "who", "peak RSS, MiB", "peak of the device, MiB", "of it tensors, MiB"]]
     lacking = False
     for batch in batch_sizes(lab):
         ours, model = train_ours(lab, batch, f"memory-{batch}", watch=True)
@@ -256,7 +250,8 @@ def memory(lab):
         for who, done in (("cellway", ours), ("twin", twin)):
             lacking |= lab.on_cuda and done.device_mib is None
             on_device = "-" if done.device_mib is None else round(done.device_mib)
-            tensors = json.loads(done.out).get("peak_bytes") if who == "twin" else None
+            said = json.loads(done.out)
+            tensors = said.get("peak_bytes") if who == "twin" else said["epochs"][-1].get("peak_memory")
             tensors = "-" if tensors is None else round(tensors / 2**20)
             table.append([batch, who, round(done.rss_mib), on_device, tensors])
     if lacking:

@@ -103,7 +103,7 @@ fn killed_and_started_again_it_ends_with_the_same_table() {
     let killed = sandbox(PLAN);
     // As a kill leaves it: two runs done, one in the middle.
     let mut command = killed.cellway(&["sweep", "search.toml", "-q"]);
-    let mut child = std::process::Command::new(command.get_program().to_owned())
+    let mut child = std::process::Command::new(command.get_program())
         .args(["sweep", "search.toml", "-q"])
         .env("OMP_NUM_THREADS", "1")
         .current_dir(killed.path())

@@ -44,11 +44,13 @@ pub(crate) fn run(
             // Copies, since a product's last bits depend on how its operands
             // are aligned: the state of a later step is always a fresh tensor.
             let (h, c) = (start.h.get(at).copy(), start.c.get(at).copy());
-            let reverse = direction == 1;
             let rates = &lstm.config.regularization;
             let inside = Inside::new(rates, call.mode, format!("lstm cell {at}"), &h);
-            let truncate = call.truncate;
-            let run = run_direction(params, &output, ragged, h, c, reverse, &inside, truncate);
+            let way = Way {
+                reverse: direction == 1,
+                truncate: call.truncate,
+            };
+            let run = run_direction(params, &output, ragged, h, c, &inside, way);
             outputs.push(Tensor::stack(&run.hidden, 0));
             last_h.push(run.h);
             last_c.push(run.c);
@@ -77,6 +79,14 @@ struct DirectionRun {
     c: Tensor,
 }
 
+/// How a direction goes through time.
+#[derive(Clone, Copy)]
+struct Way {
+    reverse: bool,
+    /// Blocks between which no gradient flows.
+    truncate: Option<i64>,
+}
+
 /// One layer in one direction: `input` `[T, B, I]`, from `h` `[B, P]` and `c`
 /// `[B, H]`. Where a text has no step at `t` its state stays as it is: behind
 /// its end when reading forwards, before its end when reading backwards.
@@ -86,10 +96,10 @@ fn run_direction(
     ragged: Option<&Ragged>,
     mut h: Tensor,
     mut c: Tensor,
-    reverse: bool,
     inside: &Inside,
-    truncate: Option<i64>,
+    way: Way,
 ) -> DirectionRun {
+    let Way { reverse, truncate } = way;
     let time = input.size()[0];
     let mut steps = Vec::new();
     for n in 0..time {

@@ -284,7 +284,7 @@ fn grid(values: &[Values]) -> Result<Vec<Vec<toml::Value>>> {
             return Err(Error::config("values", message));
         }
         let longer = |start: &Vec<toml::Value>| {
-            let with = |value: &toml::Value| [&start[..], &[value.clone()]].concat();
+            let with = |value: &toml::Value| [&start[..], std::slice::from_ref(value)].concat();
             list.iter().map(with).collect::<Vec<_>>()
         };
         all = all.iter().flat_map(longer).collect();
