@@ -61,7 +61,8 @@ def parity(lab):
         "device, --tf32": predictions(lab, lab.device, "--tf32"),
     }
     bound = PREDICTIONS["cuda" if lab.on_cuda else "cpu"]
-    predicted = [["against cpu", "largest difference of a probability", "bound", "labels that differ", "accuracy", "loss"]]
+    headers = ["against cpu", "largest difference of a probability", "bound", "labels that differ"]
+    predicted = [[*headers, "accuracy", "loss"]]
     for where, (rows, measured) in said.items():
         apart, labels = distance(said["cpu"][0], rows)
         bounded = where == "device"
@@ -124,7 +125,8 @@ def demo_sized(lab, name, pooling="all", dropout=0.5, **train):
 def training(lab):
     """The demo's sizes in three precisions."""
     config = demo_sized(lab, "demo.toml")
-    table = [["precision", "train loss", "dev loss", "dev accuracy", "test accuracy", "test loss", "skipped steps", "seconds"]]
+    headers = ["precision", "train loss", "dev loss", "dev accuracy", "test accuracy", "test loss"]
+    table = [[*headers, "skipped steps", "seconds"]]
     accuracy, wrong = {}, []
     for precision in ("f32", "bf16", "f16"):
         done = lab.cellway(

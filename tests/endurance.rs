@@ -123,6 +123,11 @@ fn halves(run: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn expect_no_halves(run: &Path) {
+    let halves = halves(run);
+    assert!(halves.is_empty(), "{halves:?}");
+}
+
 /// The snapshots and the model are whole, and can be read.
 fn expect_whole(run: &Path) {
     for snapshot in snapshots(run) {
@@ -263,7 +268,7 @@ fn a_disk_that_becomes_full_costs_no_more_than_the_time() {
         said.expect_refused(&out, &["no space left", "no storage space"]);
         failed.count(&said, &out);
         expect_whole(&out);
-        assert!(halves(&out).is_empty());
+        expect_no_halves(&out);
         disk.change("size=64m");
         expect_same_end(&sandbox, &out, &whole);
     }
@@ -356,7 +361,7 @@ fn a_log_that_may_grow_no_further_is_named_late_in_the_run() {
     let log = fs::read(out.join("metrics.jsonl")).unwrap();
     assert_ne!(log.last(), Some(&b'\n'));
     assert_eq!(snapshots(&out).len(), 2);
-    assert!(halves(&out).is_empty());
+    expect_no_halves(&out);
     expect_whole(&out);
     expect_same_end(&sandbox, &out, &whole);
 }
