@@ -5,7 +5,7 @@
 //! (TensorFlow's `record_writer.cc` and `event.proto`). Of an `Event` only this is
 //! used: `wall_time` (field 1, double), `step` (2, int64), `file_version` (3,
 //! string, in the first record), `summary` (5) with one `value` (1) of `tag` (1,
-//! string) and `simple_value` (2, float).
+//! string) and `simple_value` (2, float), `session_log` (7) with `status` (1) START.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -57,6 +57,21 @@ impl Events {
         event.bytes(3, VERSION.as_bytes());
         events.write(&event)?;
         Ok(events)
+    }
+
+    /// A run goes on, or starts, at this step: what earlier files have from it on, of a
+    /// process that was killed behind its last snapshot, counts no longer.
+    ///
+    /// Errors if the file cannot be written.
+    pub fn begin(&mut self, step: u64) -> Result<()> {
+        const START: u64 = 1;
+        let mut session = Message::default();
+        session.varint(1, START);
+        let mut event = Message::default();
+        event.double(1, now());
+        event.varint(2, step);
+        event.bytes(7, &session.0);
+        self.write(&event)
     }
 
     /// Adds a value of `tag` (`train/loss`) at a step.
@@ -171,6 +186,14 @@ mod tests {
             .unwrap();
         second.scalar(tags[2], 1, 3.0).unwrap();
 
+        // A third went on from step 6.
+        let mut third = Events::create(folder.path().join("again")).unwrap();
+        third.begin(1).unwrap();
+        (1..8).for_each(|step| third.scalar("loss", step, 1.0).unwrap());
+        let mut fourth = Events::create(folder.path().join("again")).unwrap();
+        fourth.begin(6).unwrap();
+        (6..9).for_each(|step| fourth.scalar("loss", step, 2.0).unwrap());
+
         let script = "
 import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -179,14 +202,22 @@ events.Reload()
 print(json.dumps({tag: [[e.step, str(e.value)] for e in events.Scalars(tag)] for tag in events.Tags()['scalars']}))
 ";
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let output = Command::new(root.join(".venv/bin/python"))
-            .args(["-c", script])
-            .arg(folder.path().join("run"))
-            .output()
-            .expect("the project's Python; run scripts/setup");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let read = |run: &str| -> serde_json::Value {
+            let output = Command::new(root.join(".venv/bin/python"))
+                .args(["-c", script])
+                .arg(folder.path().join(run))
+                .output()
+                .expect("the project's Python; run scripts/setup");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let once: Vec<_> = (1..6)
+            .map(|n| (n, "1.0"))
+            .chain((6..9).map(|n| (n, "2.0")))
+            .collect();
+        assert_eq!(read("again")["loss"], serde_json::json!(once));
+        let read = read("run");
         let expected: Vec<serde_json::Value> = (0..)
             .zip(values)
             .map(|(step, value)| (step * 1000u64, value as f32))

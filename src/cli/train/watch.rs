@@ -99,11 +99,16 @@ impl Observer for Watch<'_> {
 /// told once, and stops no training.
 pub(in crate::cli) struct TensorBoard {
     events: Option<Events>,
+    /// Whether it is said at which step this process began.
+    began: bool,
 }
 
 impl TensorBoard {
     pub fn new(folder: PathBuf) -> Self {
-        let mut log = TensorBoard { events: None };
+        let mut log = TensorBoard {
+            events: None,
+            began: false,
+        };
         log.events = log.told(Events::create(folder));
         log
     }
@@ -120,6 +125,11 @@ impl TensorBoard {
     }
 
     fn add(&mut self, step: u64, values: &[(&str, f64)]) {
+        if let (Some(events), false) = (&mut self.events, self.began) {
+            self.began = true;
+            let written = events.begin(step);
+            self.told(written);
+        }
         for (tag, value) in values {
             if let Some(events) = &mut self.events {
                 let written = events.scalar(tag, step, *value);
