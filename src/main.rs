@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cellway::cli::Cli;
+use cellway::runtime::says_out_of_memory;
 
 /// Usage or bad input.
 const FAILED: u8 = 2;
@@ -23,7 +24,13 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
         Err(panic) => {
-            tell(&format!("internal error: {}", first_line(panic.as_ref())));
+            let line = first_line(panic.as_ref());
+            match says_out_of_memory(line) {
+                true => tell(
+                    "out of memory: the model does not fit; take a smaller one, or fewer texts at once",
+                ),
+                false => tell(&format!("internal error: {line}")),
+            }
             ExitCode::from(FAILED)
         }
     }

@@ -120,6 +120,18 @@ pub(crate) fn set_deterministic() -> Result<()> {
     shim::deterministic()
 }
 
+/// Whether a message of libtorch means that memory does not suffice, of the CPU or of
+/// a CUDA device.
+pub fn says_out_of_memory(message: &str) -> bool {
+    [
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
 /// The number of usable CUDA devices, or why there is none. The first call
 /// loads libtorch's CUDA half where the machine has a driver.
 pub fn cuda() -> &'static Result<usize, String> {

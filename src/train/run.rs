@@ -114,7 +114,11 @@ impl<'a> Run<'a> {
         thread::scope(|scope| {
             let mut unread = Vec::new();
             for batches in Loader::new(scope, train, steps, self.model.device()) {
-                unread.push(self.trainer.step(&batches?)?);
+                let step = self.trainer.step(&batches?).map_err(|error| match error {
+                    Error::NonFinite(what) => self.diverged(self.trainer.steps() + 1, &what),
+                    other => other,
+                });
+                unread.push(step?);
                 if self.trainer.waits() || unread.len() >= UNREAD {
                     self.read(&mut unread, &mut speed)?;
                 }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::lstm::Mode;
 use crate::model::{Model, Pass};
 use crate::random::Stream;
+use crate::runtime::says_out_of_memory;
 
 /// In front of the names of a snapshot's tensors.
 const MODEL: &str = "model";
@@ -186,12 +187,12 @@ impl<'a> Trainer<'a> {
         }));
         let shape = loaded.batch.ids.size();
         match done {
-            Ok(Err(Error::Torch(message))) if is_out_of_memory(&message) => {
+            Ok(Err(Error::Torch(message))) if says_out_of_memory(&message) => {
                 Err(out_of_memory(&shape))
             }
             Ok(done) => done,
             Err(panic) => match panic.downcast_ref::<String>() {
-                Some(message) if is_out_of_memory(message) => Err(out_of_memory(&shape)),
+                Some(message) if says_out_of_memory(message) => Err(out_of_memory(&shape)),
                 _ => resume_unwind(panic),
             },
         }
@@ -297,17 +298,6 @@ fn unscale<'a>(parameters: impl Iterator<Item = &'a Tensor>, scale: f64) {
     for mut gradient in parameters.map(Tensor::grad).filter(Tensor::defined) {
         let _ = gradient.g_mul_scalar_(1.0 / scale);
     }
-}
-
-/// What libtorch says of it on the CPU and on CUDA.
-fn is_out_of_memory(message: &str) -> bool {
-    [
-        "out of memory",
-        "can't allocate memory",
-        "not enough memory",
-    ]
-    .iter()
-    .any(|words| message.contains(words))
 }
 
 fn out_of_memory(shape: &[i64]) -> Error {
@@ -468,11 +458,11 @@ mod tests {
     fn what_libtorch_says_where_memory_ends_is_understood() {
         let shape = [1 << 20, 1 << 25];
         let error = Tensor::f_zeros(shape, (Kind::Double, Device::Cpu)).unwrap_err();
-        assert!(is_out_of_memory(&error.to_string()), "{error}");
-        assert!(is_out_of_memory(
+        assert!(says_out_of_memory(&error.to_string()), "{error}");
+        assert!(says_out_of_memory(
             "CUDA out of memory. Tried to allocate 2 GiB"
         ));
-        assert!(!is_out_of_memory(
+        assert!(!says_out_of_memory(
             "mat1 and mat2 shapes cannot be multiplied"
         ));
         let told = out_of_memory(&[64, 1000]).to_string();
