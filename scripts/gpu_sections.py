@@ -111,6 +111,33 @@ def distance(ours, theirs):
     return apart, sum(a["label"] != b["label"] for a, b in pairs)
 
 
+def dropout(lab):
+    """Every form of dropout at once: some steps on the CPU and on the device, whose
+    masks are the same."""
+    config = lab.config(
+        "dropout.toml",
+        embedding={"size": 24, "word_dropout": 0.1, "dropout": 0.3},
+        lstm={
+            **{"hidden_size": 32, "num_layers": 2, "dropout": 0.3, "variational": True},
+            **{"recurrent_dropout": 0.2, "candidate_dropout": 0.2, "weight_drop": 0.2},
+            **{"zoneout_cell": 0.1, "zoneout_hidden": 0.1},
+        },
+        head={"dropout": 0.5},
+        train={"epochs": 1, "engine": "plain", "optimizer": "sgd", "limit_train_batches": 20},
+    )
+    losses = {}
+    for name, device, seed in [("cpu", "cpu", 0), ("device", lab.device, 0), ("other masks", "cpu", 1)]:
+        run = ["--set", f"seed={seed}", "--out", f"dropout-{name.replace(' ', '-')}"]
+        done = lab.cellway("train", config, "--device", device, "--quiet", "--json", *run)
+        losses[name] = json.loads(done.out)["epochs"][0]["train_loss"]
+    table = [["run", "mean loss of 20 steps"], *([name, f"{loss:.7f}"] for name, loss in losses.items())]
+    apart = abs(losses["cpu"] - losses["device"])
+    bound = PREDICTIONS["cuda" if lab.on_cuda else "cpu"]
+    if not apart <= bound:
+        raise Failed(f"the losses differ by {apart:.1e}, more than {bound:.0e}", {"tables": [table]})
+    return {"apart": apart, "tables": [table]}
+
+
 def demo_sized(lab, name, pooling="all", dropout=0.5, **train):
     """As configs/demo.toml, with an embedding that starts at random."""
     return lab.config(
@@ -264,6 +291,7 @@ def memory(lab):
 SECTIONS = [
     ("doctor", "What is there", doctor),
     ("parity", "Ours on the device against torch, and against our CPU", parity),
+    ("dropout", "Dropout has the same masks on the device", dropout),
     ("training", "Training of the demo's size, by precision", training),
     ("resume", "A stopped run goes on to the same bytes", resume),
     ("throughput", "Tokens a second, beside PyTorch", throughput),

@@ -58,8 +58,18 @@ pub fn fit(
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<Summary> {
+    let (run, epochs) = Run::start(config, model, train, dev, folder, observer)?;
+    go(config, train, run, epochs)
+}
+
+/// On with a run that has these epochs behind it.
+fn go(
+    config: &Config,
+    train: &Corpus,
+    mut run: Run,
+    mut epochs: Vec<EpochRecord>,
+) -> Result<Summary> {
     let lengths = train.lengths();
-    let (mut run, mut epochs) = Run::start(config, model, train, dev, folder, observer)?;
     while !run.is_over() {
         let batches = batches(config, &lengths, run.at.epoch);
         let steps: Vec<&[Vec<usize>]> = batches.chunks(config.train.accumulate).collect();

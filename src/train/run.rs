@@ -22,7 +22,7 @@ pub(super) struct Run<'a> {
     dev: &'a Corpus,
     folder: &'a RunFolder,
     observer: &'a mut dyn Observer,
-    trainer: Trainer<'a>,
+    pub trainer: Trainer<'a>,
     pub at: Progress,
     started: Instant,
     /// What earlier processes spent on this run.
@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
                     other => other,
                 });
                 unread.push(step?);
-                if self.trainer.waits() || unread.len() >= UNREAD {
+                if self.trainer.waits || unread.len() >= UNREAD {
                     self.read(&mut unread, &mut speed)?;
                 }
                 self.interrupted = self.observer.wants_to_stop();

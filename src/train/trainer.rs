@@ -40,6 +40,8 @@ pub(super) struct Trainer<'a> {
     steps: u64,
     /// Since the start: each has dropout masks of its own.
     batches: u64,
+    /// Whether each step waits for its numbers.
+    pub waits: bool,
 }
 
 /// What a step gave; its loss and norm may still be on their way from the device.
@@ -90,6 +92,7 @@ impl<'a> Trainer<'a> {
             ),
             ema: (settings.ema).map(|decay| Ema::new(optimizer.parameters(), decay)),
             scale: (settings.precision == Precision::F16).then(LossScale::default),
+            waits: model.device() == Device::Cpu || settings.precision == Precision::F16,
             optimizer,
             steps: 0,
             batches: 0,
@@ -145,7 +148,7 @@ impl<'a> Trainer<'a> {
             skipped: false,
         };
         let mut finite = true;
-        if self.waits() {
+        if self.waits {
             let (loss, norm) = step.read();
             finite = loss.is_finite() && norm.is_finite();
         }
@@ -164,11 +167,6 @@ impl<'a> Trainer<'a> {
             }
         }
         Ok(step)
-    }
-
-    /// Whether each step waits for its numbers.
-    pub fn waits(&self) -> bool {
-        self.model.device() == Device::Cpu || self.scale.is_some()
     }
 
     /// The loss of a batch times its `share`, whose gradient is added to that of the

@@ -315,3 +315,32 @@ fn truncated_backpropagation_reaches_the_step() {
     toy.config.train.truncate_steps = Some(1);
     assert!((moved(&toy, "short", "lstm.weight_hh") / whole - 1.0).abs() > 1e-3);
 }
+
+/// As on CUDA, where the host does not wait.
+#[test]
+fn steps_that_are_read_later_are_the_same_steps() {
+    let mut toy = Toy::new();
+    toy.config.train.batch = Limit::Sentences(1);
+    toy.config.train.epochs = 2;
+    toy.config.train.snapshot_steps = Some(50);
+    let waiting = toy.run("waiting").0.unwrap();
+
+    let Prepared {
+        model, train, dev, ..
+    } = prepare(&toy.config).unwrap();
+    let folder = RunFolder::create(toy.path("later"), &toy.config, Earlier::GoOn).unwrap();
+    let mut log = super::Log::default();
+    let (mut run, epochs) =
+        Run::start(&toy.config, &model, &train, &dev, &folder, &mut log).unwrap();
+    assert!(run.trainer.waits);
+    run.trainer.waits = false;
+    let later = go(&toy.config, &train, run, epochs).unwrap();
+    let numbers = |summary: &Summary| -> Vec<_> {
+        let of = |r: &EpochRecord| (r.steps, r.train_loss, r.gradient_norm, r.dev.clone());
+        summary.epochs.iter().map(of).collect()
+    };
+    assert_eq!(numbers(&later), numbers(&waiting));
+    assert_eq!(log.1, 2 * 96);
+    let weights = |out: &str| super::weights(&toy.path(out));
+    assert_eq!(weights("later"), weights("waiting"));
+}
