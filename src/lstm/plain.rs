@@ -104,25 +104,10 @@ fn run_direction(
     let mut steps = Vec::new();
     for n in 0..time {
         let t = if reverse { time - 1 - n } else { n };
-        if let Some(block) = truncate {
-            (h, c) = match ragged {
-                // Each text has its own steps, and behind its end there is none.
-                Some(ragged) => {
-                    let step = match reverse {
-                        true => &ragged.ends - 1 - t,
-                        false => ragged
-                            .ends
-                            .full_like(t)
-                            .where_self(&ragged.ends.gt(t), &ragged.ends.zeros_like()),
-                    };
-                    let begins = step.gt(0).logical_and(&step.remainder(block).eq(0));
-                    let begins = begins.unsqueeze(-1);
-                    let cut = |x: &Tensor| x.detach().where_self(&begins, x);
-                    (cut(&h), cut(&c))
-                }
-                None if n > 0 && n % block == 0 => (h.detach(), c.detach()),
-                None => (h, c),
-            };
+        if let Some(begins) = truncate.and_then(|block| begins(block, n, t, reverse, ragged)) {
+            let begins = begins.to_device(input.device());
+            let cut = |x: Tensor| x.detach().where_self(&begins, &x);
+            (h, c) = (cut(h), cut(c));
         }
         let mut gates = cell::gates(&input.get(t), &inside.read(&h), params);
         gates.g = inside.candidate(t, gates.g);
@@ -150,6 +135,22 @@ fn run_direction(
         hidden,
         h,
         c,
+    }
+}
+
+/// Which texts begin a block of so many steps, not their first, with the `n`-th step
+/// of a direction, at the point `t` in time: `[B, 1]`, or one for all; none if surely no
+/// text does.
+fn begins(block: i64, n: i64, t: i64, reverse: bool, ragged: Option<&Ragged>) -> Option<Tensor> {
+    match ragged {
+        // Backwards each text has its own first step.
+        Some(ragged) if reverse => {
+            let step = (&ragged.ends - 1 - t).unsqueeze(-1);
+            Some(step.gt(0).logical_and(&step.remainder(block).eq(0)))
+        }
+        _ if n == 0 || n % block != 0 => None,
+        Some(ragged) => Some(ragged.padding.get(t).logical_not()),
+        None => Some(Tensor::from(true)),
     }
 }
 
