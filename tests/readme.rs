@@ -83,6 +83,7 @@ fn every_other_command_is_run_by_a_test_of_the_scripts() {
         "scripts/data glove",  // scripts/tests/test_data.py, from a local server
         "scripts/data sst",    // the same
         "scripts/demo",        // scripts/test, one epoch
+        "scripts/gpu-check",   // tests/gpu_check.rs, on the CPU
         "scripts/setup --cpu", // scripts/tests/test_setup.py, from wheels of its own
         "scripts/test",        // who runs this
     ];
