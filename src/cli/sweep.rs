@@ -55,6 +55,7 @@ struct Running<'a> {
 impl Sweep {
     /// Gives the exit code.
     pub fn run(&self, progress: &Progress) -> Result<u8> {
+        let stop = stop_flag()?;
         let plan = Plan::load(&self.plan)?;
         let candidates = plan.candidates()?;
         let base = Config::load(&plan.config, &plan.set)?;
@@ -65,7 +66,7 @@ impl Sweep {
             plan: &plan,
             metric: metric(&plan, &candidates)?,
             device,
-            stop: stop_flag()?,
+            stop,
             progress,
             folder,
         };

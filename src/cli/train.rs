@@ -126,6 +126,7 @@ pub(super) fn train(
 impl Train {
     /// Gives the exit code.
     pub fn run(&self, progress: &Progress) -> Result<u8> {
+        let stop = stop_flag()?;
         // Removed when it is dropped.
         let nowhere = self.fast_dev_run.map(|_| tempfile::tempdir()).transpose()?;
         let out = match &nowhere {
@@ -137,7 +138,6 @@ impl Train {
             config.train.engine = engine.into();
         }
         let device = self.device.resolve()?;
-        let stop = stop_flag()?;
         let goes_on = RunFolder::check(&out, self.earlier())?;
         let mut prepared = prepare(&config)?;
         if let Some(batches) = self.fast_dev_run {

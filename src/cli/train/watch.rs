@@ -3,23 +3,35 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use anyhow::Result;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use nix::sys::signal::{SigSet, Signal};
+use signal_hook::low_level::exit;
 
 use super::INTERRUPTED;
 use crate::cli::warn;
 use crate::report::{Events, Progress, Stage};
 use crate::train::{EpochRecord, Observer, StepRecord};
 
-/// Set by Ctrl-C and SIGTERM; a second one ends the process at once.
+/// Set by Ctrl-C and SIGTERM; a second one ends the process at once. Call it before
+/// anything starts a thread.
+///
+/// The signals are blocked in every thread and waited for in one that computes
+/// nothing. A handler would not do: matrix kernels of oneDNN use the stack pointer for
+/// other things, and what the system pushes there for a handler lands in the heap.
 pub(in crate::cli) fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), stop.clone())?;
-        flag::register(signal, stop.clone())?;
-    }
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    signals.thread_block()?;
+    let asked = stop.clone();
+    thread::spawn(move || {
+        while signals.wait().is_ok() {
+            if asked.swap(true, Ordering::Relaxed) {
+                exit(i32::from(INTERRUPTED));
+            }
+        }
+    });
     Ok(stop)
 }
 
