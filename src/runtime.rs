@@ -101,8 +101,8 @@ pub(crate) fn set_tf32(allowed: bool) {
         true => ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1"),
         false => ("NVIDIA_TF32_OVERRIDE", "0"),
     };
-    // SAFETY: the command line calls this while the process has one thread, so
-    // that nobody reads the environment at the same time.
+    // SAFETY: the command line calls this while no other thread is there but one that
+    // waits for signals, so that nobody reads the environment at the same time.
     unsafe { std::env::set_var(name, value) };
 }
 

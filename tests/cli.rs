@@ -273,3 +273,22 @@ fn every_command_has_help() {
     }
     assert!(sandbox.stdout(&["--version"]).contains("libtorch"));
 }
+
+#[test]
+fn flags_of_train_are_checked_together_with_the_configuration() {
+    let sandbox = Sandbox::new();
+    let dropout = ["--set", "lstm.recurrent_dropout=0.2", "-q"];
+    let train = |engine| {
+        [
+            &["train", "toy.toml", "--fast-dev-run", "--engine", engine],
+            &dropout[..],
+        ]
+        .concat()
+    };
+    sandbox.fails(&train("fused"), &["lstm.recurrent_dropout", "plain engine"]);
+    sandbox.stdout(&train("plain"));
+    // Before the file, too, and nothing is kept.
+    sandbox.stdout(&["train", "--fast-dev-run", "toy.toml", "-q"]);
+    sandbox.stdout(&["train", "--fast-dev-run=2", "toy.toml", "-q"]);
+    assert!(!sandbox.path().join("runs").exists());
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tch::Device;
 
 pub(super) use self::finish::Outcome;
@@ -56,7 +56,7 @@ pub(super) struct Train {
     resume: bool,
 
     /// Run everything once with so many batches of each split, and keep nothing
-    #[arg(long, value_name = "BATCHES", num_args = 0..=1, default_missing_value = "1")]
+    #[arg(long, value_name = "BATCHES", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     fast_dev_run: Option<usize>,
 
     /// Train on so many batches, the same in each epoch, and measure on them
@@ -134,9 +134,6 @@ impl Train {
             None => self.folder(),
         };
         let mut config = Config::load(&self.config, &self.overrides())?;
-        if let Some(engine) = self.engine {
-            config.train.engine = engine.into();
-        }
         let device = self.device.resolve()?;
         let goes_on = RunFolder::check(&out, self.earlier())?;
         let mut prepared = prepare(&config)?;
@@ -213,6 +210,8 @@ impl Train {
         let mut add = |key: &str, value: Option<String>| {
             all.extend(value.map(|value| format!("train.{key}={value}")));
         };
+        let engine = self.engine.and_then(|engine| engine.to_possible_value());
+        add("engine", engine.map(|engine| engine.get_name().to_owned()));
         let number = |value: Option<usize>| value.map(|value| value.to_string());
         add("limit_train_batches", number(self.limit_train_batches));
         add("overfit_batches", number(self.overfit_batches));

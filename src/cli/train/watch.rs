@@ -18,8 +18,9 @@ use crate::train::{EpochRecord, Observer, StepRecord};
 /// anything starts a thread.
 ///
 /// The signals are blocked in every thread and waited for in one that computes
-/// nothing. A handler would not do: matrix kernels of oneDNN use the stack pointer for
-/// other things, and what the system pushes there for a handler lands in the heap.
+/// nothing. A handler would not do: where one ran while a matrix kernel of oneDNN
+/// computed, the heap was corrupted in one run of six, as if the kernel used the stack
+/// pointer, where the system puts what a handler returns to, for something else.
 pub(in crate::cli) fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
