@@ -118,9 +118,11 @@ def dropout(lab):
         "dropout.toml",
         embedding={"size": 24, "word_dropout": 0.1, "dropout": 0.3},
         lstm={
-            **{"hidden_size": 32, "num_layers": 2, "dropout": 0.3, "variational": True},
-            **{"recurrent_dropout": 0.2, "candidate_dropout": 0.2, "weight_drop": 0.2},
-            **{"zoneout_cell": 0.1, "zoneout_hidden": 0.1},
+            **{"hidden_size": 32, "num_layers": 2, "dropout": 0.3},
+            "regularization": {
+                **{"variational": True, "recurrent_dropout": 0.2, "candidate_dropout": 0.2},
+                **{"weight_drop": 0.2, "zoneout_cell": 0.1, "zoneout_hidden": 0.1},
+            },
         },
         head={"dropout": 0.5},
         train={"epochs": 1, "engine": "plain", "optimizer": "sgd", "limit_train_batches": 20},

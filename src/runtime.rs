@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::shim;
@@ -118,6 +118,18 @@ pub(crate) fn set_deterministic() -> Result<()> {
         unsafe { std::env::set_var(WORKSPACE, ":4096:8") };
     }
     shim::deterministic()
+}
+
+/// A tensor of the host on this device. The host does not wait for a copy to CUDA: it
+/// goes through pinned memory, which libtorch keeps until the copy is done.
+pub(crate) fn upload(host: &Tensor, device: Device) -> Tensor {
+    match device {
+        Device::Cuda(_) => {
+            let pinned = host.pin_memory(device);
+            pinned.to_device_(device, host.kind(), true, false)
+        }
+        _ => host.to_device(device),
+    }
 }
 
 /// Whether a message of libtorch means that memory does not suffice, of the CPU or of

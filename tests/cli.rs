@@ -277,7 +277,7 @@ fn every_command_has_help() {
 #[test]
 fn flags_of_train_are_checked_together_with_the_configuration() {
     let sandbox = Sandbox::new();
-    let dropout = ["--set", "lstm.recurrent_dropout=0.2", "-q"];
+    let dropout = ["--set", "lstm.regularization.recurrent_dropout=0.2", "-q"];
     let train = |engine| {
         [
             &["train", "toy.toml", "--fast-dev-run", "--engine", engine],
@@ -285,7 +285,10 @@ fn flags_of_train_are_checked_together_with_the_configuration() {
         ]
         .concat()
     };
-    sandbox.fails(&train("fused"), &["lstm.recurrent_dropout", "plain engine"]);
+    sandbox.fails(
+        &train("fused"),
+        &["lstm.regularization.recurrent_dropout", "plain engine"],
+    );
     sandbox.stdout(&train("plain"));
     // Before the file, too, and nothing is kept.
     sandbox.stdout(&["train", "--fast-dev-run", "toy.toml", "-q"]);

@@ -17,6 +17,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::params::{CellParams, FORGET_GATE, GATES, INPUT_GATE};
 use super::{Lstm, Ragged, State};
+use crate::runtime;
 
 /// What drives a gate to saturation, whatever else is added to it: the sigmoid
 /// of it is 1, that of its negative 0.
@@ -143,8 +144,8 @@ fn pack_and_run(
         .iter()
         .map(|&text| lengths[text as usize].max(1))
         .collect();
-    let order = Tensor::from_slice(&order).to_device(x.device());
-    let back = Tensor::from_slice(&back).to_device(x.device());
+    let order = runtime::upload(&Tensor::from_slice(&order), x.device());
+    let back = runtime::upload(&Tensor::from_slice(&back), x.device());
 
     let (data, batch_sizes) = x
         .index_select(1, &order)

@@ -26,6 +26,7 @@ pub use self::plain::Trace;
 pub use self::regularization::{Mode, Regularization};
 use crate::error::{Error, Result};
 use crate::random::Stream;
+use crate::runtime;
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -122,7 +123,7 @@ pub(crate) struct Ragged {
 
 impl Ragged {
     fn new(lengths: &[i64], time: i64, device: Device) -> Self {
-        let ends = Tensor::from_slice(lengths).to_device(device);
+        let ends = runtime::upload(&Tensor::from_slice(lengths), device);
         let steps = Tensor::arange(time, (Kind::Int64, device));
         let padding = steps.unsqueeze(1).ge_tensor(&ends.unsqueeze(0));
         Ragged {

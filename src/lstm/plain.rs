@@ -11,6 +11,7 @@ use super::cell::{self, Step};
 use super::params::CellParams;
 use super::regularization::Inside;
 use super::{Call, Lstm, Ragged, State};
+use crate::runtime;
 
 /// What the plain engine computes; time first.
 pub(crate) struct Run {
@@ -105,7 +106,7 @@ fn run_direction(
     for n in 0..time {
         let t = if reverse { time - 1 - n } else { n };
         if let Some(begins) = truncate.and_then(|block| begins(block, n, t, reverse, ragged)) {
-            let begins = begins.to_device(input.device());
+            let begins = runtime::upload(&begins, input.device());
             let cut = |x: Tensor| x.detach().where_self(&begins, &x);
             (h, c) = (cut(h), cut(c));
         }

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::{Engine, Lstm};
 use crate::error::{Error, Result};
 use crate::random::Stream;
+use crate::runtime;
 
 /// Evaluation or training, said per call.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,7 +63,7 @@ impl Mode {
             .map(|k| f32::from(u8::from(!stream.happens(probability, k))))
             .collect();
         let mask = Tensor::from_slice(&mask).view(shape);
-        Some(mask.to_device(x.device()).to_kind(x.kind()))
+        Some(runtime::upload(&mask, x.device()).to_kind(x.kind()))
     }
 
     /// For the step with this number: masks of its own.
@@ -126,7 +127,7 @@ impl Regularization {
             Some(key) if engine != Engine::Plain => {
                 let message = "happens inside of a step, where only the plain engine reaches; \
                                train with engine plain, or set it to 0";
-                Err(Error::config(key, message))
+                Err(Error::config(format!("regularization.{key}"), message))
             }
             _ => Ok(()),
         }
@@ -138,7 +139,7 @@ impl Regularization {
         for (key, probability) in probabilities {
             if !(0.0..1.0).contains(&probability) {
                 return Err(Error::config(
-                    key,
+                    format!("regularization.{key}"),
                     format!("must be in [0, 1), not {probability}"),
                 ));
             }

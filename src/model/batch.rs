@@ -3,6 +3,7 @@
 use tch::{Device, Tensor};
 
 use crate::error::Result;
+use crate::runtime;
 
 /// Behind the ends of texts: a row that every embedding has.
 const PADDING: i64 = 0;
@@ -43,7 +44,7 @@ impl Batch {
     /// On this device; the host does not wait for a copy from pinned memory.
     pub(crate) fn to_device(&self, device: Device) -> Batch {
         Batch {
-            ids: (self.ids).to_device_(device, self.ids.kind(), true, false),
+            ids: runtime::upload(&self.ids, device),
             lengths: self.lengths.clone(),
         }
     }

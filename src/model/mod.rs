@@ -305,7 +305,7 @@ impl Model {
         let ids = &batch.ids;
         let ids = match mode.kept("words", self.config.word_dropout, &ids.size(), ids) {
             Some(kept) => {
-                let unknown = Tensor::from(self.unknown()?).to_device(ids.device());
+                let unknown = ids.new_full([0; 0], self.unknown()?, (ids.kind(), ids.device()));
                 ids.where_self(&kept.to_kind(Kind::Bool), &unknown)
             }
             None => ids.shallow_clone(),

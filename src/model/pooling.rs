@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::lstm::{LstmConfig, Output};
+use crate::runtime::upload;
 
 /// How a text becomes one vector. Padding never takes part; a text without a
 /// token gives zeros (its initial state).
@@ -54,7 +55,7 @@ fn last(read: &Output, lstm: &LstmConfig) -> Tensor {
 
 fn mean(read: &Output, lengths: &[i64]) -> Tensor {
     let output = &read.output;
-    let lengths = Tensor::from_slice(lengths).to_device(output.device());
+    let lengths = upload(&Tensor::from_slice(lengths), output.device());
     let count = lengths.clamp_min(1).unsqueeze(-1).to_kind(output.kind());
     // The padding of the output is zero.
     output.sum_dim_intlist(1, false, output.kind()) / count
@@ -63,9 +64,7 @@ fn mean(read: &Output, lengths: &[i64]) -> Tensor {
 fn max(read: &Output, lengths: &[i64]) -> Tensor {
     let output = &read.output;
     let (batch, time) = (output.size()[0], output.size()[1]);
-    let lengths = Tensor::from_slice(lengths)
-        .to_device(output.device())
-        .view([batch, 1, 1]);
+    let lengths = upload(&Tensor::from_slice(lengths), output.device()).view([batch, 1, 1]);
     if time == 0 {
         return Tensor::zeros([batch, output.size()[2]], (output.kind(), output.device()));
     }

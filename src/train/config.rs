@@ -159,19 +159,8 @@ pub struct LstmSection {
     pub bias: bool,
     /// Dropout between layers.
     pub dropout: f64,
-    /// Whether that has one mask for all tokens of a text.
-    pub variational: bool,
-    /// Dropout on the hidden state that a step reads, with one mask for all tokens of
-    /// a text. As everything inside of a step it needs train.engine = "plain".
-    pub recurrent_dropout: f64,
-    /// Dropout on the candidate.
-    pub candidate_dropout: f64,
-    /// Dropout on the elements of the recurrent matrices, with any engine.
-    pub weight_drop: f64,
-    /// The share of the cell state that stays as it is at each step of training.
-    pub zoneout_cell: f64,
-    /// The same of the hidden state.
-    pub zoneout_hidden: f64,
+    /// Dropout beyond PyTorch's.
+    pub regularization: Regularization,
     /// The forget gate's total bias at the start; without it PyTorch's.
     pub forget_bias: Option<f64>,
     /// Chrono initialisation for ranges up to so many steps.
@@ -189,12 +178,7 @@ impl Default for LstmSection {
             proj_size: 0,
             bias: true,
             dropout: 0.0,
-            variational: false,
-            recurrent_dropout: 0.0,
-            candidate_dropout: 0.0,
-            weight_drop: 0.0,
-            zoneout_cell: 0.0,
-            zoneout_hidden: 0.0,
+            regularization: Regularization::default(),
             forget_bias: None,
             chrono: None,
             orthogonal: false,
@@ -211,20 +195,8 @@ impl LstmSection {
             dropout: self.dropout,
             bidirectional: self.bidirectional,
             proj_size: self.proj_size,
-            regularization: self.regularization(),
+            regularization: self.regularization,
             ..LstmConfig::new(input_size, self.hidden_size)
-        }
-    }
-
-    /// Dropout beyond PyTorch's.
-    pub fn regularization(&self) -> Regularization {
-        Regularization {
-            variational: self.variational,
-            recurrent_dropout: self.recurrent_dropout,
-            candidate_dropout: self.candidate_dropout,
-            weight_drop: self.weight_drop,
-            zoneout_cell: self.zoneout_cell,
-            zoneout_hidden: self.zoneout_hidden,
         }
     }
 

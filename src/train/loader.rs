@@ -8,6 +8,7 @@ use tch::{Device, Tensor};
 use super::Corpus;
 use crate::error::Result;
 use crate::model::Batch;
+use crate::runtime;
 
 /// How many steps are prepared ahead of the device.
 const AHEAD: usize = 2;
@@ -41,7 +42,7 @@ impl Loaded {
     pub fn to_device(&self, device: Device) -> Self {
         Loaded {
             batch: self.batch.to_device(device),
-            truth: (self.truth).to_device_(device, self.truth.kind(), true, false),
+            truth: runtime::upload(&self.truth, device),
         }
     }
 }

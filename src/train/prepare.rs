@@ -85,7 +85,7 @@ fn architecture(
     model.proj_size = config.lstm.proj_size;
     model.bias = config.lstm.bias;
     model.dropout = config.lstm.dropout;
-    model.regularization = config.lstm.regularization();
+    model.regularization = config.lstm.regularization;
     model.word_dropout = config.embedding.word_dropout;
     model.embedding_dropout = config.embedding.dropout;
     model.pooling = config.head.pooling;

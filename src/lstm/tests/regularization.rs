@@ -333,21 +333,21 @@ fn gradients_flow_through_every_form() {
 fn what_is_no_probability_is_refused_by_name() {
     for (key, form) in [
         (
-            "recurrent_dropout",
+            "regularization.recurrent_dropout",
             Regularization {
                 recurrent_dropout: 1.0,
                 ..Regularization::default()
             },
         ),
         (
-            "zoneout_hidden",
+            "regularization.zoneout_hidden",
             Regularization {
                 zoneout_hidden: -0.1,
                 ..Regularization::default()
             },
         ),
         (
-            "weight_drop",
+            "regularization.weight_drop",
             Regularization {
                 weight_drop: f64::NAN,
                 ..Regularization::default()

@@ -56,23 +56,23 @@ fn dropout_inside_of_a_step_needs_the_plain_engine() {
         "zoneout_cell",
         "zoneout_hidden",
     ] {
-        let set = format!("lstm.{key}=0.1");
+        let set = format!("lstm.regularization.{key}=0.1");
         let error = load(GOOD, &[&set]).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("lstm.{key}: ")) && error.contains("plain"),
+            error.starts_with(&format!("lstm.regularization.{key}: ")) && error.contains("plain"),
             "{error}"
         );
         let config = load(GOOD, &[&set, "train.engine=plain"]).unwrap();
-        assert_ne!(config.lstm.regularization(), Default::default());
+        assert_ne!(config.lstm.regularization, Default::default());
     }
     let outside = [
-        "lstm.weight_drop=0.5",
-        "lstm.variational=true",
+        "lstm.regularization.weight_drop=0.5",
+        "lstm.regularization.variational=true",
         "embedding.dropout=0.3",
     ];
     assert!(load(GOOD, &outside).is_ok());
     for key in [
-        "lstm.weight_drop",
+        "lstm.regularization.weight_drop",
         "embedding.dropout",
         "embedding.word_dropout",
     ] {

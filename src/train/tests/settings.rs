@@ -231,11 +231,21 @@ fn every_form_of_dropout_reaches_the_loss_and_none_the_evaluation() {
     with("words", &|config| config.embedding.word_dropout = 0.3);
     with("embedding", &|config| config.embedding.dropout = 0.3);
     with("layers", &|config| config.lstm.dropout = 0.3);
-    with("recurrent", &|config| config.lstm.recurrent_dropout = 0.3);
-    with("candidate", &|config| config.lstm.candidate_dropout = 0.3);
-    with("weight", &|config| config.lstm.weight_drop = 0.3);
-    with("cell", &|config| config.lstm.zoneout_cell = 0.3);
-    with("hidden", &|config| config.lstm.zoneout_hidden = 0.3);
+    with("recurrent", &|config| {
+        config.lstm.regularization.recurrent_dropout = 0.3
+    });
+    with("candidate", &|config| {
+        config.lstm.regularization.candidate_dropout = 0.3
+    });
+    with("weight", &|config| {
+        config.lstm.regularization.weight_drop = 0.3
+    });
+    with("cell", &|config| {
+        config.lstm.regularization.zoneout_cell = 0.3
+    });
+    with("hidden", &|config| {
+        config.lstm.regularization.zoneout_hidden = 0.3
+    });
     with("head", &|config| config.head.dropout = 0.3);
 }
 
