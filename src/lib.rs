@@ -49,6 +49,7 @@
 //! | [`train`] | the loop, its optimizers, the run folder |
 //! | [`sweep`] | a search over values of a training configuration |
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
+//! | [`trace`] | one text through an LSTM: gates, states, gradients |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |
 
@@ -69,6 +70,7 @@ pub mod runtime;
 mod shim;
 pub mod sweep;
 pub mod text;
+pub mod trace;
 pub mod train;
 
 /// Compiles and runs the Rust code of the README.

@@ -466,7 +466,7 @@ impl Compare {
 }
 
 /// What cannot be written is told before anything is computed.
-fn check_new_file(flag: &str, path: &Path) -> Result<()> {
+pub(super) fn check_new_file(flag: &str, path: &Path) -> Result<()> {
     refuse_existing(flag, path)?;
     match path.parent().filter(|folder| *folder != Path::new("")) {
         Some(folder) if !folder.is_dir() => {

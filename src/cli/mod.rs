@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod predict;
 mod sweep;
+mod trace;
 mod train;
 
 use std::io::Write;
@@ -72,6 +73,8 @@ enum Command {
     Import(import::Import),
     /// Prove that a checkpoint computes what torch computes, or say where not
     Compare(Box<compare::Compare>),
+    /// See gates, cell state and gradients while a text is read
+    Trace(Box<trace::Trace>),
 }
 
 impl Cli {
@@ -92,6 +95,7 @@ impl Cli {
             Command::Inspect(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Compare(command) => return command.run(&progress),
+            Command::Trace(command) => command.run(),
         }
         .map(|()| 0)
     }

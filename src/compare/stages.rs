@@ -124,7 +124,7 @@ pub fn stages(subject: &Subject) -> Vec<Stage> {
 }
 
 /// In front of the names of a layer's stages.
-pub(super) fn layer_name(layer: i64, reverse: bool) -> String {
+pub(crate) fn layer_name(layer: i64, reverse: bool) -> String {
     format!("lstm/l{layer}{}", if reverse { "_reverse" } else { "" })
 }
 

@@ -331,11 +331,28 @@ impl Lstm {
     /// and state of every step: one [`Trace`] for each layer and direction,
     /// `layer * D + direction`.
     pub fn trace(&self, input: &Tensor, call: &Call) -> Result<(Output, Vec<Trace>)> {
+        let prepared = self.prepare(input, call)?;
+        let (output, steps) = self.steps_of(&prepared, call)?;
+        let (ragged, batch_first) = (prepared.ragged.as_ref(), self.config.batch_first);
+        let traces = steps
+            .iter()
+            .map(|steps| Trace::of(steps, ragged, batch_first));
+        Ok((output, traces.collect()))
+    }
+
+    /// As [`trace`](Self::trace), the tensors of each step `t = 0..T` by themselves: the
+    /// very ones that the next step reads, so that gradients with respect to them are
+    /// those through all that follows. In the padding: what the cell would do there.
+    pub fn steps(&self, input: &Tensor, call: &Call) -> Result<(Output, Vec<Vec<cell::Step>>)> {
+        self.steps_of(&self.prepare(input, call)?, call)
+    }
+
+    fn steps_of(&self, prepared: &Prepared, call: &Call) -> Result<(Output, Vec<Vec<cell::Step>>)> {
         let Prepared {
             input,
             ragged,
             start,
-        } = self.prepare(input, call)?;
+        } = prepared;
         if input.size()[0] == 0 {
             return Err(Error::tensor(
                 "input",
@@ -344,17 +361,17 @@ impl Lstm {
         }
         let dropped = self.weights_dropped(call.mode);
         let lstm = dropped.as_ref().unwrap_or(self);
-        let run = plain::run(lstm, &input, ragged.as_ref(), &start, call);
-        let traces = run
-            .steps
-            .iter()
-            .map(|steps| Trace::of(steps, ragged.as_ref(), self.config.batch_first))
-            .collect();
+        let run = plain::run(lstm, input, ragged.as_ref(), start, call);
         let output = Output {
             output: self.caller_layout(run.output),
             state: run.state,
         };
-        Ok((output, traces))
+        Ok((output, run.steps))
+    }
+
+    /// The parameters of a layer in a direction: `layers[layer][direction]`.
+    pub(crate) fn cells(&self) -> &[Vec<CellParams>] {
+        &self.layers
     }
 
     fn caller_layout(&self, time_first: Tensor) -> Tensor {

@@ -340,14 +340,20 @@ impl Model {
             .lstm
             .in_kind(kind)
             .forward(&embedded.to_kind(kind), &call)?;
+        Ok(self.classify(lstm, lengths, pass))
+    }
+
+    /// From what the LSTM puts out to logits.
+    pub(crate) fn classify(&self, lstm: Output, lengths: &[i64], pass: Pass) -> Reading {
+        let kind = pass.kind.unwrap_or(self.kind());
         let pooled = (self.config.pooling).apply(&lstm, lengths, self.lstm.config());
         let dropped = (pass.mode).dropout("head", self.config.head_dropout, &pooled);
         let [weight, bias] = [&self.head_weight, &self.head_bias].map(|x| x.to_kind(kind));
-        Ok(Reading {
+        Reading {
             logits: dropped.linear(&weight, Some(&bias)).to_kind(self.kind()),
             lstm,
             pooled,
-        })
+        }
     }
 
     /// The mean loss of a batch with classes `truth` `[B]` i64: cross-entropy,

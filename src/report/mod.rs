@@ -7,10 +7,12 @@ pub mod plot;
 mod progress;
 mod table;
 mod tensorboard;
+mod trace;
 
 pub use comparison::comparison_text;
-pub use page::{ComparisonPage, comparison_page};
+pub use page::{ComparisonPage, TracePage, comparison_page, trace_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};
 pub use tensorboard::Events;
+pub use trace::{Screen, trace_text};

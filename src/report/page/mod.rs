@@ -6,6 +6,7 @@
 
 mod comparison;
 mod shares;
+mod trace;
 
 use std::io::Write;
 use std::path::Path;
@@ -14,6 +15,7 @@ use plotly::Plot;
 use serde::Serialize;
 
 pub use self::comparison::{ComparisonPage, comparison_page};
+pub use self::trace::{TracePage, trace_page};
 use super::table::printable;
 use crate::error::Result;
 use crate::files;
@@ -31,6 +33,11 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 /// # Errors
 /// The file cannot be written.
 fn write(path: &Path, title: &str, body: &str) -> Result<()> {
+    write_with(path, title, body, "", "")
+}
+
+/// As [`write`], with style and a script of this kind of page.
+fn write_with(path: &Path, title: &str, body: &str, style: &str, script: &str) -> Result<()> {
     files::write_atomically(path, |file| {
         let title = escape(title);
         write!(
@@ -39,13 +46,13 @@ fn write(path: &Path, title: &str, body: &str) -> Result<()> {
              <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+             <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
         )?;
         file.write_all(body.as_bytes())?;
         let library = library();
         write!(
             file,
-            "</main>\n{library}\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+            "</main>\n{library}\n<script>\n{SCRIPT}{script}</script>\n</body>\n</html>\n"
         )
     })
 }

@@ -25,6 +25,9 @@
     } };
   }
 
+  // For the scripts of single pages.
+  globalThis.pageTemplate = template;
+
   // Labels are HTML, escaped where they were made.
   const text = (html) =>
     new DOMParser().parseFromString(html.replaceAll("<br>", "; "), "text/html").body.textContent;
