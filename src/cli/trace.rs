@@ -12,7 +12,7 @@ use super::compare::check_new_file;
 use super::{DeviceArg, DtypeArg, say, say_json};
 use crate::checkpoint::safetensors;
 use crate::compare::{Subject, dtype_name};
-use crate::report::{Screen, TracePage, trace_page, trace_text};
+use crate::report::{Screen, TracePage, trace_page, trace_picture, trace_text};
 use crate::trace::{self, Place, Recording};
 
 /// How many units are shown unless some are named.
@@ -75,6 +75,10 @@ pub(super) struct Trace {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// As a picture, too: .png or .svg
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+
     /// Write every array, too
     #[arg(long, value_name = "FILE")]
     safetensors: Option<PathBuf>,
@@ -95,13 +99,23 @@ pub(super) enum Way {
 
 impl Trace {
     pub fn run(&self) -> Result<()> {
-        for (flag, path) in [("--html", &self.html), ("--safetensors", &self.safetensors)] {
-            if let Some(path) = path {
-                check_new_file(flag, path)?;
+        let outputs = [
+            ("--html", &self.html),
+            ("--picture", &self.picture),
+            ("--safetensors", &self.safetensors),
+        ];
+        for (n, (flag, path)) in outputs.iter().enumerate() {
+            let Some(path) = path else { continue };
+            check_new_file(flag, path)?;
+            if outputs[..n]
+                .iter()
+                .any(|(_, other)| other.as_ref() == Some(path))
+            {
+                bail!(
+                    "{flag} {}: is written already; give another name",
+                    path.display()
+                );
             }
-        }
-        if self.html.is_some() && self.html == self.safetensors {
-            bail!("--safetensors: is the file of --html; give another name");
         }
         let device = self.device.resolve()?;
         let subject = Subject::open(&self.checkpoint, self.lstm.as_deref())?;
@@ -134,6 +148,9 @@ impl Trace {
                 window: self.window(PAGE_WINDOW),
             };
             trace_page(path, &page)?;
+        }
+        if let Some(path) = &self.picture {
+            trace_picture(path, &recording, &places, self.window(WINDOW))?;
         }
         if let Some(path) = &self.safetensors {
             recording.save(path)?;

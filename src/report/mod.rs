@@ -15,4 +15,4 @@ pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};
 pub use tensorboard::Events;
-pub use trace::{Screen, trace_text};
+pub use trace::{Screen, trace_picture, trace_text};

@@ -1,9 +1,14 @@
 //! What `cellway trace` shows on a terminal.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use tch::Tensor;
+
+use super::plot::{Reading, Strip, reading};
 use super::table::{Table, printable};
-use crate::trace::{Place, Recording, numbers, shown};
+use crate::error::Result;
+use crate::trace::{Direction, Place, Recording, numbers, shown};
 
 /// How much room there is, and whether it has colours.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +82,7 @@ pub(super) fn notes(recording: &Recording, shown: usize) -> Vec<String> {
             };
             notes.push(format!(
                 "not in the vocabulary, read as the unknown word: {}{more}",
-                unknown.join(", ")
+                unknown.join(" ")
             ));
         }
         if words.cut > 0 {
@@ -165,36 +170,14 @@ fn path(recording: &Recording, steps: &[i64]) -> Table {
 /// The rows of one unit, as many steps in a line as there is room for.
 fn unit(recording: &Recording, place: Place, steps: &[i64], screen: Screen) -> String {
     let direction = &recording.directions[place.direction];
-    let row = |tensor: &tch::Tensor| -> Option<Vec<f64>> {
-        let column = (place.unit < tensor.size()[1]).then(|| tensor.select(1, place.unit))?;
-        let all = numbers(&column);
-        Some(steps.iter().map(|&step| all[step as usize]).collect())
-    };
-    let trace = &direction.trace;
-    // With a projection the elements of h are of no unit.
-    let hidden = (!recording.projects()).then_some(&trace.h);
-    let rows = [
-        ("forget gate f", true, Some(&trace.f)),
-        ("input gate i", true, Some(&trace.i)),
-        ("output gate o", true, Some(&trace.o)),
-        ("candidate g", false, Some(&trace.g)),
-        ("cell state C", false, Some(&trace.c)),
-        ("hidden state h", false, hidden),
-        ("open highway", true, Some(&direction.highway)),
-    ];
+    let rows = rows(direction, place.unit, steps);
     const LABEL: usize = 15;
     let most_wide = screen.width.saturating_sub(LABEL).max(CELL + 1);
     let widths: Vec<usize> = steps
         .iter()
         .map(|&step| short(&token(recording, step)).chars().count().max(CELL) + 1)
         .collect();
-    let mut text = format!(
-        "layer {} {}, unit {}: decisive by {:.4}\n",
-        direction.layer,
-        direction.way(),
-        place.unit,
-        direction.decisive[place.unit as usize]
-    );
+    let mut text = format!("{}\n", heading(direction, place.unit));
     let mut from = 0;
     while from < steps.len() {
         let mut used = 0;
@@ -209,28 +192,25 @@ fn unit(recording: &Recording, place: Place, steps: &[i64], screen: Screen) -> S
             let _ = write!(text, "{token:>width$}", width = widths[at]);
         }
         text.push('\n');
-        for (name, gate, tensor) in &rows {
-            let Some(values) = tensor.and_then(row) else {
-                continue;
-            };
-            let most = if *gate {
-                1.0
+        for row in &rows {
+            let most = if row.signed {
+                largest(row.values.iter().copied())
             } else {
-                largest(values.iter().copied())
+                1.0
             };
-            let _ = write!(text, "{name:LABEL$}");
+            let _ = write!(text, "{:LABEL$}", row.name);
             for at in from..to {
-                let value = values[at];
-                let number = if *gate {
-                    format!("{value:.2}")
-                } else {
+                let value = row.values[at];
+                let number = if row.signed {
                     format!("{value:+.2}")
+                } else {
+                    format!("{value:.2}")
                 };
                 let cell = format!("{number:>width$}", width = widths[at]);
-                text.push_str(&match (screen.colour, gate) {
+                text.push_str(&match (screen.colour, row.signed) {
                     (false, _) => cell,
-                    (true, true) => painted(&cell, sequential(value)),
-                    (true, false) => painted(&cell, diverging(value / most)),
+                    (true, false) => painted(&cell, sequential(value)),
+                    (true, true) => painted(&cell, diverging(value / most)),
                 });
             }
             text.push('\n');
@@ -241,6 +221,80 @@ fn unit(recording: &Recording, place: Place, steps: &[i64], screen: Screen) -> S
         }
     }
     text
+}
+
+fn heading(direction: &Direction, unit: i64) -> String {
+    format!(
+        "layer {} {}, unit {unit}: decisive by {:.4}",
+        direction.layer,
+        direction.way(),
+        direction.decisive[unit as usize]
+    )
+}
+
+/// Gates and states of a unit at these steps.
+fn rows(direction: &Direction, unit: i64, steps: &[i64]) -> Vec<Strip> {
+    let trace = &direction.trace;
+    let strip = |name: &str, signed, tensor: &Tensor| {
+        let all = numbers(&tensor.select(1, unit));
+        Strip {
+            name: name.to_owned(),
+            signed,
+            values: steps.iter().map(|&step| all[step as usize]).collect(),
+        }
+    };
+    let mut rows = vec![
+        strip("forget gate f", false, &trace.f),
+        strip("input gate i", false, &trace.i),
+        strip("output gate o", false, &trace.o),
+        strip("candidate g", true, &trace.g),
+        strip("cell state C", true, &trace.c),
+    ];
+    // With a projection the elements of h are of no unit.
+    if direction.outputs() == direction.units() {
+        rows.push(strip("hidden state h", true, &trace.h));
+    }
+    rows.push(strip("open highway", false, &direction.highway));
+    rows
+}
+
+/// The same as a picture.
+///
+/// # Errors
+/// The window is too long for one, or the file cannot be written.
+pub fn trace_picture(
+    path: &Path,
+    recording: &Recording,
+    places: &[Place],
+    window: usize,
+) -> Result<()> {
+    let steps = shown(recording.time(), window);
+    let words = recording.words.as_ref();
+    let title = match words {
+        Some(words) => format!(
+            "{} {:.4}",
+            words.labels[words.predicted], words.probabilities[words.predicted]
+        ),
+        None => format!("y = {:.4}, {}", recording.value, recording.target),
+    };
+    let groups = places.iter().map(|place| {
+        let direction = &recording.directions[place.direction];
+        let rows = rows(direction, place.unit, &steps);
+        (heading(direction, place.unit), rows)
+    });
+    let of_path = words.map(|words| {
+        let at = |&step: &i64| words.path.at(step, words.class).unwrap_or(f64::NAN);
+        let name = format!("p({})", words.labels[words.class]);
+        let values = steps.iter().map(at).collect();
+        (name, words.path.start[words.class], values)
+    });
+    let picture = Reading {
+        title,
+        tokens: steps.iter().map(|&step| token(recording, step)).collect(),
+        path: of_path,
+        groups: groups.collect(),
+    };
+    reading(path, &picture)
 }
 
 /// The least width of a number with its sign.

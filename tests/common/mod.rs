@@ -1,6 +1,7 @@
 //! What several tests need.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod browser;
 pub mod bytes;
 pub mod errors;
 pub mod reading;

@@ -171,7 +171,7 @@ fn label(
 }
 
 /// The colour between [`LIGHT`] and [`DARK`].
-fn shade(share: f64) -> Colour {
+pub(super) fn shade(share: f64) -> Colour {
     let mix = |a: u8, b: u8| (f64::from(a) + share * (f64::from(b) - f64::from(a))).round() as u8;
     Colour(
         mix(LIGHT.0, DARK.0),
@@ -182,7 +182,7 @@ fn shade(share: f64) -> Colour {
 
 /// Black or white, whichever has the larger contrast ratio on `ground`:
 /// <https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio>.
-fn readable(ground: Colour) -> Colour {
+pub(super) fn readable(ground: Colour) -> Colour {
     if contrast(ground, BLACK) >= contrast(ground, WHITE) {
         BLACK
     } else {

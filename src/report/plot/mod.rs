@@ -7,8 +7,10 @@ mod chart;
 mod confusion;
 mod font;
 mod picture;
+mod reading;
 mod training;
 
 pub use chart::{Across, Chart, charts};
 pub use confusion::confusion_matrix;
+pub use reading::{Reading, Strip, reading};
 pub use training::{EpochPoint, training_curve};
