@@ -5,6 +5,8 @@ mod common;
 use std::fs;
 
 use cellway::checkpoint::safetensors;
+use cellway::compare::Subject;
+use cellway::trace;
 use common::sandbox::{MODEL, Sandbox};
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -166,4 +168,42 @@ fn what_is_wrong_is_said() {
     // Words that nobody knows are a text all the same, and said so.
     let unknown = sandbox.stdout(&["trace", MODEL, "zzz yyy"]);
     assert!(unknown.contains("none of these words"), "{unknown}");
+}
+
+#[test]
+#[ignore = "needs CELLWAY_SHARED_DATA"]
+fn published_checkpoints_are_read_as_torch_reads_them() {
+    const REFERENCE: &str = ".ref_lstm.safetensors";
+    let folders = fs::read_dir(common::shared_data().join("checkpoints")).unwrap();
+    let files = folders
+        .filter_map(|folder| fs::read_dir(folder.unwrap().path()).ok())
+        .flatten()
+        .map(|file| file.unwrap().path());
+    let mut traced = 0;
+    for reference in files {
+        let Some(file) = reference.to_str().unwrap().strip_suffix(REFERENCE) else {
+            continue;
+        };
+        let tensors = safetensors::load(&reference).unwrap();
+        for (name, x) in &tensors {
+            let Some(name) = name.strip_suffix("/x") else {
+                continue;
+            };
+            let subject = Subject::open(file.as_ref(), Some(name)).unwrap();
+            let subject = subject.cast(Kind::Float, tch::Device::Cpu).unwrap();
+            let recording = trace::vectors(subject.lstm(), &x.select(1, 0)).unwrap();
+            let top = recording.directions.iter().map(|one| one.layer).max();
+            let hidden: Vec<&Tensor> = recording
+                .directions
+                .iter()
+                .filter(|one| Some(one.layer) == top)
+                .map(|one| &one.trace.h)
+                .collect();
+            let y = tensors[&format!("{name}/y")].select(1, 0);
+            let apart = (Tensor::cat(&hidden, 1) - y).abs().max().double_value(&[]);
+            assert!(apart <= 2e-6, "{name} of {file}: {apart:e}");
+            traced += 1;
+        }
+    }
+    assert!(traced >= 11, "only {traced}");
 }
