@@ -95,7 +95,7 @@ impl Cli {
             Command::Inspect(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Compare(command) => return command.run(&progress),
-            Command::Trace(command) => command.run(),
+            Command::Trace(command) => command.run(&progress),
         }
         .map(|()| 0)
     }

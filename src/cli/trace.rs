@@ -12,13 +12,15 @@ use super::compare::check_new_file;
 use super::{DeviceArg, DtypeArg, say, say_json};
 use crate::checkpoint::safetensors;
 use crate::compare::{Subject, dtype_name};
-use crate::report::{Screen, TracePage, trace_page, trace_picture, trace_text};
+use crate::report::{Progress, Screen, TracePage, trace_page, trace_picture, trace_text};
 use crate::trace::{self, Place, Recording};
 
 /// How many units are shown unless some are named.
 const UNITS: usize = 3;
 /// The most of a page: what a browser draws without a wait.
 const PAGE_WINDOW: usize = 200;
+/// More words take more than a moment.
+const MANY: usize = 500;
 /// The most of a terminal: what a person reads.
 const WINDOW: usize = 40;
 
@@ -98,7 +100,7 @@ pub(super) enum Way {
 }
 
 impl Trace {
-    pub fn run(&self) -> Result<()> {
+    pub fn run(&self, progress: &Progress) -> Result<()> {
         let outputs = [
             ("--html", &self.html),
             ("--picture", &self.picture),
@@ -125,6 +127,13 @@ impl Trace {
             (None, _) => Kind::Float,
         };
         let subject = subject.cast(kind, device)?;
+        let words = self.text.iter().flat_map(|text| text.split_whitespace());
+        let words = words.count();
+        if words > MANY {
+            progress.line(&format!(
+                "reading {words} words step by step, and the shown ones' prefixes"
+            ));
+        }
         let recording = self.record(&subject)?;
         let places = self.places(&recording)?;
         if let Some(path) = &self.html {

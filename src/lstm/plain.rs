@@ -102,6 +102,8 @@ fn run_direction(
 ) -> DirectionRun {
     let Way { reverse, truncate } = way;
     let time = input.size()[0];
+    // All at once: the gradient of each `get` by itself would be as long as the whole.
+    let inputs = input.unbind(0);
     let mut steps = Vec::new();
     for n in 0..time {
         let t = if reverse { time - 1 - n } else { n };
@@ -110,7 +112,7 @@ fn run_direction(
             let cut = |x: Tensor| x.detach().where_self(&begins, &x);
             (h, c) = (cut(h), cut(c));
         }
-        let mut gates = cell::gates(&input.get(t), &inside.read(&h), params);
+        let mut gates = cell::gates(&inputs[t as usize], &inside.read(&h), params);
         gates.g = inside.candidate(t, gates.g);
         let mut step = cell::update(gates, &c, params);
         step.c = inside.cell(t, &c, step.c);

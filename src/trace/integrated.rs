@@ -1,19 +1,27 @@
 //! Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic attribution for deep
 //! networks", 2017): what each step's input adds to `y` on the straight way from
-//! zero vectors to the input.
+//! zero vectors to the input. By the fused engine, since it takes many passes.
 
 use tch::{Kind, Tensor};
 
 use super::{Target, numbers};
 use crate::error::Result;
-use crate::lstm::{Call, Lstm};
+use crate::lstm::{Call, Engine, Lstm, Mode};
 
 /// The fewest and the most points on the way.
 const POINTS: [usize; 2] = [32, 1024];
 /// The share of the change of `y` that the sum may miss before points are doubled.
 const ENOUGH: f64 = 0.01;
 /// Steps of all points that are computed at once.
-const STEPS_AT_ONCE: usize = 8192;
+const STEPS_AT_ONCE: usize = 16384;
+
+const CALL: Call = Call {
+    lengths: None,
+    state: None,
+    engine: Engine::Fused,
+    mode: Mode::Eval,
+    truncate: None,
+};
 
 /// What each step's input adds to `y`.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +42,7 @@ pub(super) fn gradients(lstm: &Lstm, input: &Tensor, y: Target) -> Result<Integr
     let input = input.detach();
     let at = |x: &Tensor| -> Result<f64> {
         let _no_grad = tch::no_grad_guard();
-        let (output, _) = lstm.trace(x, &Call::default())?;
-        Ok(y(output).double_value(&[0]))
+        Ok(y(lstm.forward(x, &CALL)?).double_value(&[0]))
     };
     let baseline = at(&input.zeros_like())?;
     let change = at(&input)? - baseline;
@@ -68,8 +75,7 @@ fn sum(lstm: &Lstm, input: &Tensor, y: Target, points: usize) -> Result<Tensor> 
             .to_device(input.device())
             .to_kind(input.kind());
         let x = (input * shares.view([-1, 1, 1])).set_requires_grad(true);
-        let (output, _) = lstm.steps(&x, &Call::default())?;
-        let y = y(output).sum(input.kind());
+        let y = y(lstm.forward(&x, &CALL)?).sum(input.kind());
         let gradients = Tensor::f_run_backward(&[&y], &[&x], false, false)?;
         total += gradients[0]
             .to_kind(Kind::Double)

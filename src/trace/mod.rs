@@ -44,7 +44,8 @@ pub struct Recording {
     pub directions: Vec<Direction>,
     /// What each step's input adds to `y`.
     pub integrated: Integrated,
-    /// How far the plain engine, whose numbers these are, is from the fused one.
+    /// How far the plain engine, whose gates, states and gradients these are, is from
+    /// the fused one.
     pub check: Check,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::shown;
+use crate::data::Limit;
 use crate::error::{Error, Result};
 use crate::model::{Model, Predictor};
 use crate::text::UNK;
@@ -117,7 +118,12 @@ fn path(model: &Model, ids: &[i64], window: usize) -> Result<Path> {
         .collect();
     let mut prefixes = vec![Vec::new()];
     prefixes.extend(steps.iter().map(|&step| ids[..=step].to_vec()));
-    let predictions = Predictor::new(model).predict_ids(&prefixes)?;
+    let predictor = Predictor {
+        // The ends of a long text are prefixes of much the same length.
+        limit: Limit::Tokens(65_536),
+        ..Predictor::new(model)
+    };
+    let predictions = predictor.predict_ids(&prefixes)?;
     let mut all = predictions.into_iter().map(|prediction| {
         let probabilities = prediction.probabilities.into_iter();
         probabilities.map(f64::from).collect::<Vec<f64>>()
