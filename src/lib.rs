@@ -50,6 +50,7 @@
 //! | [`sweep`] | a search over values of a training configuration |
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`trace`] | one text through an LSTM: gates, states, gradients |
+//! | [`units`] | what single units do over a data set |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |
 
@@ -72,6 +73,7 @@ pub mod sweep;
 pub mod text;
 pub mod trace;
 pub mod train;
+pub mod units;
 
 /// Compiles and runs the Rust code of the README.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@
 //! to standard output, progress and messages to standard error.
 
 mod compare;
+mod data;
 mod doctor;
 mod eval;
 mod export;
@@ -14,6 +15,7 @@ mod predict;
 mod sweep;
 mod trace;
 mod train;
+mod units;
 
 use std::io::Write;
 
@@ -63,6 +65,8 @@ enum Command {
     Sweep(sweep::Sweep),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
+    /// Show what single units do over labelled texts
+    Units(units::Units),
     /// Write the weights as one file for PyTorch
     Export(export::Export),
     /// Label texts
@@ -90,6 +94,7 @@ impl Cli {
             Command::Sweep(command) => return command.run(&progress),
             Command::FindRate(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
+            Command::Units(command) => return command.run(&progress),
             Command::Export(command) => command.run(),
             Command::Predict(command) => command.run(&progress),
             Command::Inspect(command) => command.run(),

@@ -23,6 +23,13 @@ pub(super) fn read(rows: &mut Rows, delimiter: u8) -> Result<()> {
     Ok(())
 }
 
+/// Whether the header names it.
+pub(super) fn has_column(path: &Path, delimiter: u8, name: &str) -> Result<bool> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let table = Table::new(BufReader::new(file), path, delimiter)?;
+    Ok(table.columns.iter().any(|column| column == name))
+}
+
 /// A table that is read row by row. Empty lines are no rows.
 pub(super) struct Table<R> {
     lines: Lines<R>,

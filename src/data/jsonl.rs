@@ -1,9 +1,14 @@
 //! One JSON object a line.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
+use super::lines::Lines;
 use super::rows::{Reason, Rows};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) fn read(rows: &mut Rows) -> Result<()> {
     let options = rows.options;
@@ -17,6 +22,14 @@ pub(super) fn read(rows: &mut Rows) -> Result<()> {
             Err(message) => rows.refuse_line(Reason::Broken, number, message),
         }
     })
+}
+
+/// Whether the object of the first line has it; where there is none, yes.
+pub(super) fn has_key(path: &Path, key: &str) -> Result<bool> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let first = Lines::new(BufReader::new(file), path).next();
+    let first = first.and_then(|line| object(&line.ok()?.1).ok());
+    Ok(first.is_none_or(|object| object.contains_key(key)))
 }
 
 /// The object of a line, or what is wrong.

@@ -207,5 +207,22 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<(Dataset, S
     rows.finish()
 }
 
+/// Whether the file has the column of [`ReadOptions::label_column`]: a table by its header,
+/// JSONL by its first line. Of other formats, and where the first line is none of its
+/// format, the answer is yes, and [`read`] tells the rest.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn has_labels(path: impl AsRef<Path>, options: &ReadOptions) -> Result<bool> {
+    let path = path.as_ref();
+    let column = &options.label_column;
+    match options.format {
+        Format::Csv => delimited::has_column(path, b',', column),
+        Format::Tsv => delimited::has_column(path, b'\t', column),
+        Format::Jsonl => jsonl::has_key(path, column),
+        Format::Sst | Format::Folders | Format::Rated => Ok(true),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,13 @@ mod progress;
 mod table;
 mod tensorboard;
 mod trace;
+mod units;
 
 pub use comparison::comparison_text;
-pub use page::{ComparisonPage, TracePage, comparison_page, trace_page};
+pub use page::{ComparisonPage, TracePage, comparison_page, trace_page, units_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};
 pub use tensorboard::Events;
 pub use trace::{Screen, trace_picture, trace_text};
+pub use units::{Asked, UnitsReport, units_text};

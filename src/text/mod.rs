@@ -5,6 +5,6 @@ mod tokenizer;
 mod vectors;
 mod vocabulary;
 
-pub use tokenizer::{Rule, Tokenizer};
+pub use tokenizer::{Piece, Rule, Tokenizer};
 pub use vectors::Vectors;
 pub use vocabulary::{PAD, PAD_ID, UNK, UNK_ID, Vocabulary};

@@ -1,5 +1,7 @@
 //! Text to ids, through a `tokenizer.json`.
 
+mod pieces;
+
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
 };
 
+pub use self::pieces::Piece;
 use super::{UNK, Vocabulary};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;

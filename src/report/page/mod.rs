@@ -7,6 +7,7 @@
 mod comparison;
 mod shares;
 mod trace;
+mod units;
 
 use std::io::Write;
 use std::path::Path;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 pub use self::comparison::{ComparisonPage, comparison_page};
 pub use self::trace::{TracePage, trace_page};
+pub use self::units::units_page;
 use super::table::printable;
 use crate::error::Result;
 use crate::files;

@@ -51,15 +51,30 @@
       Plotly.newPlot(canvas, data, { ...layout, template: template() }, config);
     }
 
+    // Point by point, from left to right, where each is shown alone.
+    function goClosest(to) {
+      const points = canvas.data.flatMap((trace, curveNumber) =>
+        trace.visible === "legendonly" ? [] : trace.x.map((x, pointNumber) =>
+          ({ x, y: trace.y[pointNumber], curveNumber, pointNumber })));
+      if (points.length === 0) return;
+      points.sort((a, b) => a.x - b.x || a.y - b.y);
+      at = Math.max(0, Math.min(points.length - 1, to(at, points.length)));
+      const { curveNumber, pointNumber } = points[at];
+      Plotly.Fx.hover(canvas, [{ curveNumber, pointNumber }]);
+      spoken.textContent = text(canvas.data[curveNumber].text[pointNumber]);
+    }
+
     // The points of all traces that share a place on the axis of hovering.
     function go(to) {
+      if (canvas.layout.hovermode === "closest") return goClosest(to);
       const axis = canvas.layout.hovermode.startsWith("y") ? "y" : "x";
       const places = [...new Set(canvas.data.flatMap((trace) => trace[axis]))].sort((a, b) => a - b);
       at = Math.max(0, Math.min(places.length - 1, to(at, places.length)));
       Plotly.Fx.hover(canvas, { [`${axis}val`]: places[at] });
       const found = canvas.data.flatMap((trace) =>
         trace[axis].flatMap((place, n) => (place === places[at] ? [trace.text[n]] : [])));
-      const step = axis === "x" ? `step ${places[at]}: ` : "";
+      const isTime = axis === "x" && canvas.layout.xaxis.title.text.startsWith("time step");
+      const step = isTime ? `step ${places[at]}: ` : axis === "x" ? `${places[at]}: ` : "";
       spoken.textContent = step + found.map(text).join("; ");
     }
 

@@ -18,13 +18,13 @@ use crate::report::comparison::{QUANTITIES, percent};
 
 // Of M. Okabe and K. Ito, "Color universal design" (2008); the grey is not, and
 // stands clear of light and dark.
-const ORANGE: &str = "#e69f00";
-const SKY: &str = "#56b4e9";
-const GREEN: &str = "#009e73";
-const BLUE: &str = "#0072b2";
-const VERMILLION: &str = "#d55e00";
-const PURPLE: &str = "#cc79a7";
-const GREY: &str = "#808080";
+pub(super) const ORANGE: &str = "#e69f00";
+pub(super) const SKY: &str = "#56b4e9";
+pub(super) const GREEN: &str = "#009e73";
+pub(super) const BLUE: &str = "#0072b2";
+pub(super) const VERMILLION: &str = "#d55e00";
+pub(super) const PURPLE: &str = "#cc79a7";
+pub(super) const GREY: &str = "#808080";
 
 /// Decades beyond these are drawn at these.
 const DECADES: i32 = 30;
@@ -406,7 +406,7 @@ fn limit(upright: bool) -> Shape {
 }
 
 /// Buttons to zoom, to go back and to keep a picture; no word to anybody else.
-fn configuration() -> Configuration {
+pub(super) fn configuration() -> Configuration {
     use ModeBarButtonName::{
         AutoScale2d, HoverClosestCartesian, HoverCompareCartesian, Lasso2d, Select2d,
         SendDataToCloud, ToggleSpikelines, ZoomIn2d, ZoomOut2d,
