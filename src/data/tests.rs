@@ -497,3 +497,24 @@ fn little_of_the_treebank_s_batches_is_padding() {
         assert!(train < 0.06 && eval < 0.06, "{limit:?}: {train}, {eval}");
     }
 }
+
+#[test]
+fn whether_there_are_labels_is_told_by_the_first_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let has = |content: &str, format: Format| {
+        let path = folder.path().join("f");
+        std::fs::write(&path, content).unwrap();
+        let options = ReadOptions {
+            format,
+            ..ReadOptions::default()
+        };
+        has_labels(&path, &options).unwrap()
+    };
+    assert!(has("text,label\na,b", Format::Csv) && !has("text,stars\na,b", Format::Csv));
+    assert!(has("label\ttext\n", Format::Tsv) && !has("", Format::Tsv));
+    let with = "{\"text\": \"a\", \"label\": null}\n{}";
+    assert!(has(with, Format::Jsonl) && !has("{\"text\": \"a\"}\n{\"label\": 1}", Format::Jsonl));
+    // What is broken is for the reading to tell.
+    assert!(has("[1]", Format::Jsonl) && has("", Format::Jsonl) && has("(2 a)", Format::Sst));
+    assert!(has_labels("absent.csv", &ReadOptions::default()).is_err());
+}

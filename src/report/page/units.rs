@@ -250,6 +250,3 @@ fn life(half_life: Option<f64>, floored: f64) -> String {
     let bound = if floored > 0.0 { "≤ " } else { "" };
     format!("{bound}{}", tokens(half_life))
 }
-
-#[cfg(test)]
-mod tests;

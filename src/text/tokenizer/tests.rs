@@ -164,6 +164,52 @@ fn a_tokenizer_without_an_unknown_token_says_so() {
     assert!(message.contains("unknown token"), "{message}");
 }
 
+#[test]
+fn pieces_are_the_tokens_with_their_places() {
+    let tokenizer = english(&["it ' s good , naïve"]);
+    let text = "It's GOOD,  naïve <br />plot!";
+    let pieces = tokenizer.pieces(text).unwrap();
+    let words: Vec<&str> = pieces
+        .iter()
+        .map(|piece| &text[piece.range.clone()])
+        .collect();
+    assert_eq!(words, ["It", "'", "s", "GOOD", ",", "naïve", "plot", "!"]);
+    let ids: Vec<i64> = pieces.iter().map(|piece| piece.id).collect();
+    assert_eq!(ids, tokenizer.encode(text).unwrap());
+    assert_eq!(tokenizer.unknown(), Some(1));
+    assert_eq!(ids[6..], [1, 1]);
+    assert!(tokenizer.pieces("").unwrap().is_empty());
+    let no_unknown = Tokenizer::from_json(NO_UNKNOWN, "small.json").unwrap();
+    assert!(no_unknown.pieces("b").is_err());
+    assert_eq!(no_unknown.unknown(), None);
+    let parts = Tokenizer::from_json(WORD_PIECE, "small.json").unwrap();
+    assert_eq!(parts.unknown(), Some(2));
+    let places: Vec<_> = parts.pieces("chess Playing").unwrap();
+    let places: Vec<_> = places
+        .into_iter()
+        .map(|piece| (piece.id, piece.range))
+        .collect();
+    assert_eq!(places, [(9, 0..5), (3, 6..10), (4, 10..13)]);
+    assert_eq!(
+        Tokenizer::from_json(BPE, "small.json").unwrap().unknown(),
+        None
+    );
+}
+
+proptest! {
+    /// Every piece is whole characters, and the ids are those of the text.
+    #[test]
+    fn pieces_fit_any_text(text in any::<String>()) {
+        let tokenizer = english(&["a b"]);
+        let pieces = tokenizer.pieces(&text).unwrap();
+        for piece in &pieces {
+            prop_assert!(text.get(piece.range.clone()).is_some());
+        }
+        let ids: Vec<i64> = pieces.iter().map(|piece| piece.id).collect();
+        prop_assert_eq!(ids, tokenizer.encode(&text).unwrap());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
