@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Table;
+use super::{Table, printable};
 use crate::lstm::LstmConfig;
 use crate::model::Pooling;
 use crate::units::{Activation, Layer, Query, Sentences, Survey, Unit};
@@ -70,8 +70,8 @@ fn headline(report: &UnitsReport) -> String {
     let survey = report.survey;
     let mut text = format!(
         "{} on {}: {} texts, {} tokens; plain engine, {} on {}",
-        report.model.display(),
-        report.data.display(),
+        printable(&report.model.display().to_string()),
+        printable(&report.data.display().to_string()),
         survey.texts,
         survey.tokens,
         report.dtype,
@@ -193,7 +193,7 @@ fn sentiment_units(report: &UnitsReport) -> String {
             Some(unit) => row.extend([
                 percent(unit.forget.left),
                 percent(unit.forget.right),
-                tokens(unit.half_life),
+                life(unit),
             ]),
             None => row.extend(["-"; 3].map(str::to_owned)),
         }
@@ -229,7 +229,7 @@ fn longest_memories(survey: &Survey) -> Table {
             unit.unit.to_string(),
             percent(unit.forget.left),
             percent(unit.forget.right),
-            tokens(unit.half_life),
+            life(unit),
         ]);
     }
     table
@@ -327,4 +327,10 @@ pub(super) fn signed(value: Option<f64>) -> String {
         None => "-".to_owned(),
         Some(value) => format!("{value:+.3}"),
     }
+}
+
+/// The half-life of a unit, marked where it is an upper bound.
+pub(super) fn life(unit: &Unit) -> String {
+    let bound = if unit.floored > 0.0 { "≤ " } else { "" };
+    format!("{bound}{}", tokens(unit.half_life))
 }

@@ -326,9 +326,9 @@ impl<'a> Finder<'a> {
         }
         let starts = time - tokens + 1;
         // Summed run by run, so that a run's sum does not depend on what stands before.
-        let mut sums = states.narrow(1, 0, starts as i64);
+        let mut sums = states.narrow(1, 0, starts as i64).copy();
         for later in 1..tokens {
-            sums = sums + states.narrow(1, later as i64, starts as i64);
+            sums += states.narrow(1, later as i64, starts as i64);
         }
         let vector = Tensor::from_slice(vector).to_device(states.device());
         let of_runs = numbers(&cosine(&sums, &vector))?;

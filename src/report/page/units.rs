@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{definitions, escape, plots, write};
 use crate::error::Result;
 use crate::model::Pooling;
-use crate::report::units::{UnitsReport, numbered, percent, query_title, signed, tokens};
+use crate::report::units::{UnitsReport, life, numbered, percent, query_title, signed};
 use crate::units::{Activation, Correlations, Layer, RUN, Survey};
 
 const STYLE: &str = include_str!("units/units.css");
@@ -211,7 +211,7 @@ fn all_units(survey: &Survey) -> String {
             let mut cells = [i.left, i.right, f.left, f.right, o.left, o.right]
                 .map(percent)
                 .to_vec();
-            cells.push(life(unit.half_life, unit.floored));
+            cells.push(life(unit));
             html.push_str(&row(&unit.unit.to_string(), &cells, &unit.correlation));
         }
         for unit in &layer.projected {
@@ -245,8 +245,5 @@ fn name(layer: &Layer) -> String {
     format!("layer {}, {}", layer.layer, layer.direction)
 }
 
-/// A half-life, marked where it is an upper bound.
-fn life(half_life: Option<f64>, floored: f64) -> String {
-    let bound = if floored > 0.0 { "≤ " } else { "" };
-    format!("{bound}{}", tokens(half_life))
-}
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use plotly::{Layout, Plot, Scatter};
 
 use super::super::shares::{BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, configuration};
 use super::super::{Figure, escape};
-use super::{life, name};
-use crate::report::units::{UnitsReport, percent, signed};
+use super::name;
+use crate::report::units::{UnitsReport, life, percent, signed};
 use crate::units::{Layer, Ranked, Saturation, Survey, Unit};
 
 /// Of layers and directions: told apart by the mark, too.
@@ -46,7 +46,7 @@ fn units(survey: &Survey, at: impl Fn(&Layer, &Unit) -> Option<(f64, f64, String
             .symbol(symbol)
             .size(8)
             .color(colour)
-            .opacity(0.75);
+            .opacity(0.9);
         let trace = Scatter::new(x, y)
             .name(name(layer))
             .mode(Mode::Markers)
@@ -78,9 +78,12 @@ fn layout() -> Layout {
         .margin(Margin::new().left(10).right(15).top(30).bottom(10))
 }
 
+/// Which gate of a unit.
+type Pick = fn(&Unit) -> Saturation;
+
 /// The scatter of each gate, the forget gate first.
 pub(super) fn saturation(survey: &Survey) -> Vec<Figure> {
-    let gates: [(&str, fn(&Unit) -> Saturation); 3] = [
+    let gates: [(&str, Pick); 3] = [
         ("forget", |unit| unit.forget),
         ("input", |unit| unit.input),
         ("output", |unit| unit.output),
@@ -90,21 +93,34 @@ pub(super) fn saturation(survey: &Survey) -> Vec<Figure> {
         .into()
 }
 
-fn saturation_of(survey: &Survey, gate: &str, share: fn(&Unit) -> Saturation) -> Figure {
+fn saturation_of(survey: &Survey, gate: &str, share: Pick) -> Figure {
     let mut plot = units(survey, |_, unit| {
         let Saturation { left, right } = share(unit);
         let words = format!(
             "{gate} gate below 0.1: {}<br>above 0.9: {}<br>half-life {} tokens",
             percent(left),
             percent(right),
-            life(unit.half_life, unit.floored)
+            life(unit)
         );
         Some((left, right, words))
     });
+    // One scale for both axes, so that the line stays where it is.
+    let all = survey
+        .layers
+        .iter()
+        .flat_map(|layer| &layer.units)
+        .map(share);
+    let most = all
+        .flat_map(|share| [share.left, share.right])
+        .fold(0.0, f64::max);
+    let most = [0.1, 0.25, 0.5]
+        .into_iter()
+        .find(|&end| most <= end)
+        .unwrap_or(1.0);
     let axis = |title: String| {
         Axis::new()
             .title(title)
-            .range(vec![Some(-0.03), Some(1.03)])
+            .range(vec![Some(-0.03 * most), Some(1.03 * most)])
             .tick_format(".0%")
             .auto_margin(true)
     };
@@ -140,7 +156,7 @@ pub(super) fn memory(survey: &Survey) -> Figure {
         let correlation = correlation.or(unit.correlation.cell)?;
         let words = format!(
             "half-life {} tokens<br>correlation {}",
-            life(unit.half_life, unit.floored),
+            life(unit),
             signed(Some(correlation))
         );
         Some((unit.half_life.unwrap_or(edge), correlation, words))
