@@ -263,7 +263,7 @@ fn doctor_says_what_is_there() {
 fn every_command_has_help() {
     let sandbox = Sandbox::new();
     for command in [
-        "doctor", "train", "eval", "export", "predict", "inspect", "import", "compare",
+        "doctor", "train", "eval", "export", "predict", "inspect", "import", "compare", "units",
     ] {
         assert!(
             sandbox

@@ -63,6 +63,7 @@ fn every_cellway_command_runs_as_it_stands() {
         "runs/mine/curve.png",
         "runs/longer/model/config.json",
         "rates.png",
+        "units.html",
         "sweeps/mine/best.toml",
     ] {
         assert!(path(made).exists(), "{made}");

@@ -92,8 +92,9 @@ fn saturation(report: &UnitsReport) -> Result<String> {
         "The share of time steps at which each unit’s gate is above 0.9, against that below 0.1",
         "Each mark is a unit: the share of time steps at which its gate is nearly shut, below \
          0.1, and nearly open, above 0.9 (Karpathy, Johnson and Fei-Fei 2015). The two add up \
-         to at most 1, the dashed line. A forget gate at the top left remembers; one at the \
-         bottom right forgets at once. A name in the legend hides its marks.",
+         to at most 1, the dashed line where the axes reach it. A forget gate at the top left \
+         remembers; one at the bottom right forgets at once. A name in the legend hides its \
+         marks.",
     )?);
     html.push_str(
         "<h3>Half-life</h3>\n\
