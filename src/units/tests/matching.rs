@@ -117,8 +117,9 @@ fn the_sentences_of_a_span_are_those_of_the_largest_cosines() {
             all.push((text, start, best));
         }
         all.sort_by(|(_, _, a), (_, _, b)| b.total_cmp(a));
-        let found = find(&model, &ids, query.clone(), 5, Limit::Tokens(20)).matches;
+        let found = find(&model, &ids, query.clone(), 30, Limit::Tokens(40)).matches;
         assert_eq!((found.len(), found[0].name), (1, "most similar"));
+        assert_eq!(found[0].found.len(), all.len());
         for (found, (text, start, best)) in found[0].found.iter().zip(&all) {
             assert_eq!(
                 (found.text, found.tokens.clone()),

@@ -323,6 +323,12 @@ fn what_comes_from_files_is_text() {
     case.word = HOSTILE;
     case.labels = vec![HOSTILE.to_owned(), "b".to_owned()];
     case.found = vec![sentence(HOSTILE, HOSTILE)];
+    // A word that is all of it, and one between words.
+    let whole = &mut case.found[0].sentences[0].words[1];
+    whole.place = 0..HOSTILE.len();
+    let mut between = sentence(HOSTILE, HOSTILE);
+    between.sentences[0].words.truncate(1);
+    case.found.push(between);
     case.query = Query::Span {
         layer: 0,
         directions: vec![Direction::Forward],
