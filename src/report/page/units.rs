@@ -5,7 +5,7 @@ mod words;
 
 use std::path::Path;
 
-use super::{definitions, escape, plots, write};
+use super::{definitions, escape, plots, write_with};
 use crate::error::Result;
 use crate::model::Pooling;
 use crate::report::units::{UnitsReport, life, numbered, percent, query_title, signed};
@@ -20,14 +20,13 @@ const SCRIPT: &str = include_str!("units/units.js");
 /// The file cannot be written.
 pub fn units_page(path: &Path, report: &UnitsReport) -> Result<()> {
     let title = format!("Units of {}", report.model.display());
-    let mut body = format!("<style>\n{STYLE}</style>\n<h1>{}</h1>\n", escape(&title));
+    let mut body = format!("<h1>{}</h1>\n", escape(&title));
     body.push_str(&what_was_read(report));
     body.push_str(&saturation(report)?);
     body.push_str(&sentiment(report)?);
     body.push_str(&found(report));
     body.push_str(&all_units(report.survey));
-    body.push_str(&format!("<script>\n{SCRIPT}</script>\n"));
-    write(path, &title, &body)
+    write_with(path, &title, &body, STYLE, SCRIPT)
 }
 
 fn what_was_read(report: &UnitsReport) -> String {

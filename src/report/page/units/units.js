@@ -1,4 +1,3 @@
-"use strict";
 // Shows the value of a word that the pointer or the arrow keys are at.
 for (const line of document.querySelectorAll(".words")) {
   const words = [...line.querySelectorAll("span")];
