@@ -80,3 +80,91 @@ fn trace_in_a_browser() {
         "{number}"
     );
 }
+
+#[test]
+#[ignore = "needs CELLWAY_CHROMIUM"]
+fn units_in_a_browser() {
+    let sandbox = Sandbox::trained();
+    let arguments = [
+        "units",
+        MODEL,
+        "toy.csv",
+        "--unit",
+        "3",
+        "--matches",
+        "2",
+        "-q",
+    ];
+    sandbox.stdout(&[&arguments[..], &["--html", "u.html"]].concat());
+    let all: Value =
+        serde_json::from_str(&sandbox.stdout(&[&arguments[..], &["--json"]].concat())).unwrap();
+    let seen = open(
+        &sandbox.path().join("u.html"),
+        "const [gates, histogram, memory] = document.querySelectorAll('figure.plot');
+         const seen = {};
+         const drawn = () => gates.querySelector('.canvas').data[0];
+         [seen.x, seen.y] = [drawn().x, drawn().y];
+         await press(gates.querySelector('.canvas'), 'End');
+         seen.spoken = gates.querySelector('.spoken').textContent;
+         seen.hover = gates.querySelector('.hoverlayer').textContent;
+         const select = gates.querySelector('select');
+         select.value = 1;
+         select.dispatchEvent(new Event('change'));
+         await wait(300);
+         seen.input = drawn().y;
+         await press(histogram.querySelector('.canvas'), 'Home');
+         seen.bin = histogram.querySelector('.spoken').textContent;
+         await press(memory.querySelector('.canvas'), 'Home');
+         seen.memory = memory.querySelector('.spoken').textContent;
+         const line = document.querySelector('.words');
+         const value = line.nextElementSibling;
+         await press(line, 'ArrowRight');
+         seen.first = value.textContent;
+         await press(line, 'ArrowRight');
+         seen.second = value.textContent;
+         await press(line, 'Escape');
+         seen.left = value.textContent.trim();
+         await hover(line.querySelector('.match'), 0.5, 0.5);
+         line.querySelector('.match').dispatchEvent(new PointerEvent('pointerover', { bubbles: true }));
+         seen.matching = value.textContent;
+         return seen;",
+    );
+    let units = all["layers"][0]["units"].as_array().unwrap();
+    let near = |seen: &Value, of: &dyn Fn(&Value) -> f64| {
+        let seen = seen.as_array().unwrap();
+        assert_eq!(seen.len(), units.len());
+        for (seen, unit) in seen.iter().zip(units) {
+            let (seen, value) = (seen.as_f64().unwrap(), of(unit));
+            assert!((seen - value).abs() <= 1e-4 * value, "{seen} {value}");
+        }
+    };
+    near(&seen["x"], &|unit| unit["forget"]["left"].as_f64().unwrap());
+    near(&seen["y"], &|unit| {
+        unit["forget"]["right"].as_f64().unwrap()
+    });
+    near(&seen["input"], &|unit| {
+        unit["input"]["right"].as_f64().unwrap()
+    });
+    let spoken = seen["spoken"].as_str().unwrap();
+    assert!(spoken.starts_with("layer 0, forward, unit "), "{spoken}");
+    assert!(
+        seen["hover"]
+            .as_str()
+            .unwrap()
+            .contains("forget gate below 0.1")
+    );
+    let bin = seen["bin"].as_str().unwrap();
+    assert!(bin.contains("neg: ") && bin.contains("pos: "), "{bin}");
+    assert!(!bin.contains("step"), "{bin}");
+    assert!(seen["memory"].as_str().unwrap().contains("half-life"));
+    let words = all["found"][0]["sentences"][0]["words"].as_array().unwrap();
+    let said = |word: &Value| {
+        let activation = word["activation"].as_f64().unwrap();
+        format!("{}: {activation:+.3}", word["word"].as_str().unwrap())
+    };
+    assert_eq!(seen["first"], said(&words[0]));
+    assert_eq!(seen["second"], said(&words[1]));
+    assert_eq!(seen["left"], "");
+    let matching = words.iter().find(|word| word["matches"] == true).unwrap();
+    assert_eq!(seen["matching"], said(matching));
+}
