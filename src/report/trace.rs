@@ -199,14 +199,13 @@ fn unit(recording: &Recording, place: Place, steps: &[i64], screen: Screen) -> S
                 1.0
             };
             let _ = write!(text, "{:LABEL$}", row.name);
-            for at in from..to {
-                let value = row.values[at];
+            for (&value, &width) in row.values[from..to].iter().zip(&widths[from..to]) {
                 let number = if row.signed {
                     format!("{value:+.2}")
                 } else {
                     format!("{value:.2}")
                 };
-                let cell = format!("{number:>width$}", width = widths[at]);
+                let cell = format!("{number:>width$}");
                 text.push_str(&match (screen.colour, row.signed) {
                     (false, _) => cell,
                     (true, false) => painted(&cell, sequential(value)),
