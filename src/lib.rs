@@ -51,6 +51,7 @@
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`trace`] | one text through an LSTM: gates, states, gradients |
 //! | [`units`] | what single units do over a data set |
+//! | [`highway`] | how far memory reaches: tasks, a tanh RNN beside the LSTM, gradients |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |
 
@@ -62,6 +63,7 @@ pub mod compare;
 pub mod data;
 pub mod error;
 pub mod files;
+pub mod highway;
 pub mod lstm;
 pub mod metrics;
 pub mod model;

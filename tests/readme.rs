@@ -65,6 +65,7 @@ fn every_cellway_command_runs_as_it_stands() {
         "rates.png",
         "units.html",
         "sweeps/mine/best.toml",
+        "runs/highway/index.html",
     ] {
         assert!(path(made).exists(), "{made}");
     }

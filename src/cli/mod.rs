@@ -9,6 +9,7 @@ mod doctor;
 mod eval;
 mod export;
 mod find_rate;
+mod highway;
 mod import;
 mod inspect;
 mod predict;
@@ -63,6 +64,8 @@ enum Command {
     FindRate(find_rate::FindRate),
     /// Train with many values of some settings, and say which are best
     Sweep(sweep::Sweep),
+    /// Measure how far memory reaches: an RNN and LSTMs on tasks that ask for it
+    Highway(highway::Highway),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
     /// Show what single units do over labelled texts
@@ -92,6 +95,7 @@ impl Cli {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => return command.run(&progress),
             Command::Sweep(command) => return command.run(&progress),
+            Command::Highway(command) => return command.run(&progress),
             Command::FindRate(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
             Command::Units(command) => return command.run(&progress),

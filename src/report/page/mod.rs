@@ -5,6 +5,7 @@
 //! is built by its own module.
 
 mod comparison;
+mod highway;
 mod shares;
 mod trace;
 mod units;
@@ -16,6 +17,7 @@ use plotly::Plot;
 use serde::Serialize;
 
 pub use self::comparison::{ComparisonPage, comparison_page};
+pub use self::highway::{HighwayPage, highway_page};
 pub use self::trace::{TracePage, trace_page};
 pub use self::units::units_page;
 use super::table::printable;
@@ -30,7 +32,7 @@ const SCRIPT: &str = include_str!("page.js");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
      script-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'";
 
-/// Writes a page: `body` is HTML, `title` is text.
+/// Writes a page with plots: `body` is HTML, `title` is text.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -40,6 +42,13 @@ fn write(path: &Path, title: &str, body: &str) -> Result<()> {
 
 /// As [`write`], with style and a script of this kind of page.
 fn write_with(path: &Path, title: &str, body: &str, style: &str, script: &str) -> Result<()> {
+    let scripts = format!("{}\n<script>\n{SCRIPT}{script}</script>\n", library());
+    write_bare(path, title, body, style, &scripts)
+}
+
+/// As [`write`], with style and without the script that draws plots; `scripts` are whole
+/// elements.
+fn write_bare(path: &Path, title: &str, body: &str, style: &str, scripts: &str) -> Result<()> {
     files::write_atomically(path, |file| {
         let title = escape(title);
         write!(
@@ -51,11 +60,7 @@ fn write_with(path: &Path, title: &str, body: &str, style: &str, script: &str) -
              <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
         )?;
         file.write_all(body.as_bytes())?;
-        let library = library();
-        write!(
-            file,
-            "</main>\n{library}\n<script>\n{SCRIPT}{script}</script>\n</body>\n</html>\n"
-        )
+        write!(file, "</main>\n{scripts}</body>\n</html>\n")
     })
 }
 

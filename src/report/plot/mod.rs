@@ -6,11 +6,13 @@ mod axis;
 mod chart;
 mod confusion;
 mod font;
+mod lines;
 mod picture;
 mod reading;
 mod training;
 
 pub use chart::{Across, Chart, charts};
 pub use confusion::confusion_matrix;
+pub use lines::{Line, Lines, Stroke};
 pub use reading::{Reading, Strip, reading};
 pub use training::{EpochPoint, training_curve};

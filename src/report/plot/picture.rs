@@ -128,7 +128,8 @@ impl Picture {
         write_atomically(path, |file| file.write_all(&bytes))
     }
 
-    fn svg(&self, path: &Path) -> Result<String> {
+    /// As the text of an SVG; `path` is for what is wrong.
+    pub(super) fn svg(&self, path: &Path) -> Result<String> {
         let mut text = String::new();
         let area =
             SVGBackend::with_string(&mut text, (self.width, self.height)).into_drawing_area();
