@@ -9,13 +9,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tch::Device;
 
+use super::compare::check_new_file;
 use super::train::{INTERRUPTED, stop_flag};
 use super::{DeviceArg, VERSION, say, say_json, warn};
 use crate::highway::{
     Folder, Lesson, Mnist, ModelKind, Observer, Outcome, Plan, TaskKind, Verdict, Watch, Wish,
     images, law, number, of_loss, percent, study, tasks,
 };
-use crate::report::{HighwayPage, Progress, Stage, Table, highway_page};
+use crate::report::{HighwayPage, Progress, Stage, Table, highway_page, highway_picture};
 
 /// The arguments of `cellway highway`.
 #[derive(Debug, Args)]
@@ -47,6 +48,10 @@ pub(super) struct Highway {
     /// Lengths and sizes such as the papers have: days on a CPU
     #[arg(long)]
     full: bool,
+
+    /// Draw the last task, too: .png or .svg
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
 
     #[command(flatten)]
     device: DeviceArg,
@@ -84,6 +89,9 @@ impl Highway {
     /// Gives the exit code.
     pub fn run(&self, progress: &Progress) -> Result<u8> {
         let stop = stop_flag()?;
+        if let Some(path) = &self.picture {
+            check_new_file("--picture", path)?;
+        }
         let device = self.device.resolve()?;
         let wish = Wish {
             tasks: self.task.iter().map(|task| (*task).into()).collect(),
@@ -117,6 +125,9 @@ impl Highway {
             version: VERSION,
         };
         highway_page(&page, &content)?;
+        if let Some(path) = &self.picture {
+            highway_picture(path, &outcomes)?;
+        }
         // The last to be written: the study is finished then.
         let saved = folder.save_results(&results)?;
         if self.json {

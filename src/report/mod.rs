@@ -12,7 +12,8 @@ mod units;
 
 pub use comparison::comparison_text;
 pub use page::{
-    ComparisonPage, HighwayPage, TracePage, comparison_page, highway_page, trace_page, units_page,
+    ComparisonPage, HighwayPage, TracePage, comparison_page, highway_page, highway_picture,
+    trace_page, units_page,
 };
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;

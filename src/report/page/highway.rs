@@ -8,7 +8,7 @@ use crate::highway::{
     Memory, ModelKind, Outcome, Plan, Profile, Task, Verdict, exponent, law, number, of_forget,
     of_gradient, of_loss, percent,
 };
-use crate::report::plot::{Line, Lines, Stroke};
+use crate::report::plot::{Line, Lines, Stroke, sheet};
 
 const STYLE: &str = include_str!("highway.css");
 
@@ -192,21 +192,53 @@ fn section(task: Task, steps: u64, outcomes: &[&Outcome]) -> Result<String> {
             ),
         }
     ));
-    let profiles: [(&str, Profile); 3] = [
-        ("‖∂L/∂h‖", |memory| &memory.h),
-        ("‖∂L/∂C‖", |memory| &memory.c),
-        ("product of the forget gates, mean", |memory| {
-            &memory.forget_mean
-        }),
-    ];
-    for (n, (what, profile)) in profiles.into_iter().enumerate() {
+    for (n, (what, profile)) in PROFILES.into_iter().enumerate() {
         html.push_str(&pair(what, profile, n == 2, outcomes)?);
     }
     html.push_str("</div>\n");
     Ok(html)
 }
 
+/// The last task as a picture: the loss, and before training the gradients of both
+/// states and the product of the forget gates.
+///
+/// # Errors
+/// There is no outcome, or the file cannot be written.
+pub fn highway_picture(path: &Path, outcomes: &[Outcome]) -> Result<()> {
+    let Some(last) = outcomes.last() else {
+        return Err(crate::error::Error::file(path, "there is nothing to draw"));
+    };
+    let task = last.task;
+    let outcomes: Vec<&Outcome> = outcomes
+        .iter()
+        .filter(|outcome| outcome.task == task)
+        .collect();
+    let legend: Vec<(Stroke, String)> = (outcomes.iter())
+        .map(|outcome| (stroke(outcome.model), outcome.model.title().to_owned()))
+        .collect();
+    let mut panels = vec![loss_panel(task, &outcomes).0];
+    for (what, profile) in PROFILES {
+        if let Some((low, high, _)) = heights(profile, &outcomes) {
+            panels.push(profile_panel(
+                what,
+                profile,
+                TIMES[0],
+                (low, high),
+                &outcomes,
+            ));
+        }
+    }
+    sheet(path, &task.title(), &legend, &panels)
+}
+
 fn losses(task: Task, outcomes: &[&Outcome]) -> Result<String> {
+    let (panel, note) = loss_panel(task, outcomes);
+    let sentences = outcomes.iter().map(|outcome| of_loss(outcome)).collect();
+    figure(&panel, note, sentences)
+}
+
+/// With a note of what it does not show.
+fn loss_panel(task: Task, outcomes: &[&Outcome]) -> (Lines, &'static str) {
     let line = |outcome: &&Outcome| Line {
         stroke: stroke(outcome.model),
         points: (outcome.curve.iter())
@@ -229,12 +261,11 @@ fn losses(task: Task, outcomes: &[&Outcome]) -> Result<String> {
             .collect(),
         level: Some(baseline),
     };
-    let sentences = outcomes.iter().map(|outcome| of_loss(outcome)).collect();
     let note = match highest > 1.6 * baseline {
         true => "Losses above 1.6 times the baseline are drawn at the upper edge.",
         false => "",
     };
-    figure(&panel, note, sentences)
+    (panel, note)
 }
 
 fn capped(mut line: Line, most: f64) -> Line {
@@ -247,58 +278,80 @@ fn capped(mut line: Line, most: f64) -> Line {
 /// A memory of an outcome.
 type When = fn(&Outcome) -> &Memory;
 
-/// A profile before and after training, on the same axis.
-fn pair(what: &str, profile: Profile, forget: bool, outcomes: &[&Outcome]) -> Result<String> {
+const PROFILES: [(&str, Profile); 3] = [
+    ("‖∂L/∂h‖", |memory| &memory.h),
+    ("‖∂L/∂C‖", |memory| &memory.c),
+    ("product of the forget gates, mean", |memory| {
+        &memory.forget_mean
+    }),
+];
+
+const TIMES: [(&str, When); 2] = [
+    ("before training", |outcome| &outcome.before),
+    ("after training", |outcome| &outcome.after),
+];
+
+/// The ends of the axis of a profile before and after training, and the least value;
+/// none where there is nothing to draw.
+fn heights(profile: Profile, outcomes: &[&Outcome]) -> Option<(f64, f64, f64)> {
     let memories = |outcome: &&Outcome| [outcome.before.clone(), outcome.after.clone()];
     let all: Vec<Memory> = outcomes.iter().flat_map(memories).collect();
     let values = || {
-        all.iter()
-            .flat_map(|memory| profile(memory).iter().copied())
+        let values = all
+            .iter()
+            .flat_map(|memory| profile(memory).iter().copied());
+        values.filter(|value| *value > 0.0 && value.is_finite())
     };
-    let values = || values().filter(|value| *value > 0.0 && value.is_finite());
     let high = values().fold(0.0, f64::max);
-    if high == 0.0 {
-        return Ok(String::new());
-    }
     let least = values().fold(high, f64::min);
     let low = least.max(high * 10f64.powi(-DECADES));
+    (high > 0.0).then_some((low, high, least))
+}
+
+fn profile_panel(
+    what: &str,
+    profile: Profile,
+    (when, of): (&str, When),
+    range: (f64, f64),
+    outcomes: &[&Outcome],
+) -> Lines {
+    let drawn = (outcomes.iter()).filter(|outcome| !profile(of(outcome)).is_empty());
+    let line = |outcome: &&Outcome| {
+        let memory = of(outcome);
+        let xs = memory.distance.iter().map(|distance| *distance as f64);
+        Line {
+            stroke: stroke(outcome.model),
+            points: xs.zip(profile(memory).iter().copied()).collect(),
+        }
+    };
+    Lines {
+        title: format!("{what}, {when}"),
+        x_title: "distance from the end".to_owned(),
+        logarithm: true,
+        range,
+        lines: drawn.map(line).collect(),
+        level: None,
+    }
+}
+
+/// A profile before and after training, on the same axis.
+fn pair(what: &str, profile: Profile, forget: bool, outcomes: &[&Outcome]) -> Result<String> {
+    let Some((low, high, least)) = heights(profile, outcomes) else {
+        return Ok(String::new());
+    };
     let note = match least < low {
         true => format!("What is below {} is drawn at the lower edge.", number(low)),
         false => String::new(),
     };
     let mut html = String::new();
-    let times: [(&str, When); 2] = [
-        ("before training", |outcome| &outcome.before),
-        ("after training", |outcome| &outcome.after),
-    ];
-    for (when, of) in times {
-        let drawn = (outcomes.iter()).filter(|outcome| !profile(of(outcome)).is_empty());
-        let line = |outcome: &&Outcome| {
-            let memory = of(outcome);
-            let xs = memory.distance.iter().map(|distance| *distance as f64);
-            Line {
-                stroke: stroke(outcome.model),
-                points: xs.zip(profile(memory).iter().copied()).collect(),
-            }
-        };
+    for (when, of) in TIMES {
+        let panel = profile_panel(what, profile, (when, of), (low, high), outcomes);
         let sentence = |outcome: &&Outcome| match forget {
             true => of_forget(outcome, of(outcome)),
             false => of_gradient(outcome, of(outcome), profile(of(outcome))),
         };
-        let panel = Lines {
-            title: format!("{what}, {when}"),
-            x_title: "distance from the end".to_owned(),
-            logarithm: true,
-            range: (low, high),
-            lines: drawn
-                .clone()
-                .copied()
-                .map(|outcome| line(&outcome))
-                .collect(),
-            level: None,
-        };
-        let sentences = drawn.copied().map(|outcome| sentence(&outcome)).collect();
-        html.push_str(&figure(&panel, &note, sentences)?);
+        let drawn = (outcomes.iter()).filter(|outcome| !profile(of(outcome)).is_empty());
+        html.push_str(&figure(&panel, &note, drawn.map(sentence).collect())?);
     }
     Ok(html)
 }

@@ -17,7 +17,7 @@ use plotly::Plot;
 use serde::Serialize;
 
 pub use self::comparison::{ComparisonPage, comparison_page};
-pub use self::highway::{HighwayPage, highway_page};
+pub use self::highway::{HighwayPage, highway_page, highway_picture};
 pub use self::trace::{TracePage, trace_page};
 pub use self::units::units_page;
 use super::table::printable;

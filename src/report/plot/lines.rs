@@ -1,6 +1,8 @@
 //! Several lines over a number in one panel, as the text of an SVG for a page. Each
 //! line has a mark of its own, so that they differ without colour too.
 
+use std::path::Path;
+
 use super::axis::{Axis, drawable};
 use super::font;
 use super::picture::{Anchor, Colour, Label, Picture};
@@ -97,8 +99,52 @@ impl Stroke {
         let mut picture = Picture::new(60, 22);
         picture.line(vec![(2.0, 11.0), (58.0, 11.0)], self.width(), self.colour());
         self.mark(&mut picture, (30.0, 11.0));
-        picture.svg(std::path::Path::new("key"))
+        picture.svg(Path::new("key"))
     }
+}
+
+/// Draws the panels, two in a row, with a legend above, into `path` (`.png` or `.svg`).
+///
+/// # Errors
+/// The extension is another one, or the file cannot be written.
+pub fn sheet(
+    path: &Path,
+    title: &str,
+    legend: &[(Stroke, String)],
+    panels: &[Lines],
+) -> Result<()> {
+    sheet_picture(title, legend, panels).save(path)
+}
+
+fn sheet_picture(title: &str, legend: &[(Stroke, String)], panels: &[Lines]) -> Picture {
+    const HEAD: f64 = 104.0;
+    let (wide, tall) = (f64::from(SIZE.0), f64::from(SIZE.1));
+    let rows = panels.len().div_ceil(2) as f64;
+    let mut picture = Picture::new(2 * SIZE.0, (HEAD + rows * tall) as u32);
+    label(&mut picture, title, (24.0, 38.0), TEXT, Anchor::Start);
+    let mut at = 24.0;
+    for (stroke, name) in legend {
+        let (middle, end) = (at + 30.0, at + 60.0);
+        picture.line(
+            vec![(at, 76.0), (end, 76.0)],
+            stroke.width(),
+            stroke.colour(),
+        );
+        stroke.mark(&mut picture, (middle, 76.0));
+        label(
+            &mut picture,
+            name,
+            (end + 12.0, 76.0 + 0.36 * TEXT),
+            TEXT,
+            Anchor::Start,
+        );
+        at = end + 12.0 + font::width(name, TEXT) + 40.0;
+    }
+    for (n, panel) in panels.iter().enumerate() {
+        let corner = (wide * (n % 2) as f64, HEAD + tall * (n / 2) as f64);
+        picture.put(corner, panel.picture());
+    }
+    picture
 }
 
 impl Lines {
@@ -107,7 +153,7 @@ impl Lines {
     /// # Errors
     /// It cannot be drawn.
     pub fn svg(&self) -> Result<String> {
-        self.picture().svg(std::path::Path::new("lines"))
+        self.picture().svg(Path::new("lines"))
     }
 
     /// Where a value is, before it becomes a place.
@@ -227,6 +273,17 @@ mod tests {
                 points: points.to_vec(),
             }],
             level: Some(2.0),
+        }
+    }
+
+    #[test]
+    fn a_sheet_has_room_for_all() {
+        let panel = lines(true, &[(0.0, 1.0), (9.0, 1e-9)]);
+        let legend = [Stroke::Rings, Stroke::Plain].map(|stroke| (stroke, "a model".to_owned()));
+        for count in [1, 2, 3] {
+            let panels = vec![panel.clone(); count];
+            let picture = sheet_picture("a task", &legend, &panels);
+            crate::report::plot::picture::tests::assert_tidy(&picture);
         }
     }
 

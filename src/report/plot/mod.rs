@@ -13,6 +13,6 @@ mod training;
 
 pub use chart::{Across, Chart, charts};
 pub use confusion::confusion_matrix;
-pub use lines::{Line, Lines, Stroke};
+pub use lines::{Line, Lines, Stroke, sheet};
 pub use reading::{Reading, Strip, reading};
 pub use training::{EpochPoint, training_curve};

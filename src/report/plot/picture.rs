@@ -112,6 +112,45 @@ impl Picture {
         self.shapes.push(Shape::Label(label));
     }
 
+    /// All of another picture, with its upper left corner there.
+    pub(super) fn put(&mut self, corner: (f64, f64), other: Picture) {
+        let moved = |at: (f64, f64)| (at.0 + corner.0, at.1 + corner.1);
+        self.shapes
+            .extend(other.shapes.into_iter().map(|shape| match shape {
+                Shape::Rectangle {
+                    corner,
+                    size,
+                    colour,
+                } => Shape::Rectangle {
+                    corner: moved(corner),
+                    size,
+                    colour,
+                },
+                Shape::Line {
+                    points,
+                    width,
+                    colour,
+                } => Shape::Line {
+                    points: points.into_iter().map(moved).collect(),
+                    width,
+                    colour,
+                },
+                Shape::Disc {
+                    centre,
+                    radius,
+                    colour,
+                } => Shape::Disc {
+                    centre: moved(centre),
+                    radius,
+                    colour,
+                },
+                Shape::Label(label) => Shape::Label(Label {
+                    at: moved(label.at),
+                    ..label
+                }),
+            }));
+    }
+
     /// Writes the picture as `path`'s extension says.
     pub(super) fn save(&self, path: &Path) -> Result<()> {
         let extension = path.extension().and_then(|extension| extension.to_str());
