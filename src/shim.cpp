@@ -9,11 +9,15 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adagrad.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 namespace {
 
@@ -38,9 +42,89 @@ std::vector<at::Tensor> list(void *const *tensors, size_t count) {
   return all;
 }
 
+// The way back through a function that was computed elsewhere: fills `results`, one
+// for each input, null where none is asked for, from the gradients of the outputs,
+// null where there is none. Gives whether it could; else `message` says why not.
+using Backward = bool (*)(void *const *saved, size_t saved_count,
+                          void *const *gradients, size_t gradient_count,
+                          void *const *results, size_t result_count,
+                          char *message, size_t room);
+
+// What the forward pass leaves; in a struct, so that libtorch takes it for no input.
+struct Computed {
+  torch::autograd::variable_list outputs, kept;
+  Backward backward;
+};
+
+struct Node : torch::autograd::Function<Node> {
+  using Tensors = torch::autograd::variable_list;
+
+  static Tensors forward(torch::autograd::AutogradContext *context,
+                         at::TensorList inputs, const Computed &computed) {
+    auto saved = inputs.vec();
+    saved.insert(saved.end(), computed.kept.begin(), computed.kept.end());
+    context->save_for_backward(saved);
+    context->saved_data["inputs"] = static_cast<int64_t>(inputs.size());
+    context->saved_data["backward"] =
+        static_cast<int64_t>(reinterpret_cast<intptr_t>(computed.backward));
+    context->set_materialize_grads(false);
+    return computed.outputs;
+  }
+
+  static Tensors backward(torch::autograd::AutogradContext *context,
+                          Tensors gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(),
+                "the native engine has no gradients of gradients; use engine plain");
+    auto saved = context->get_saved_variables();
+    const auto inputs = context->saved_data["inputs"].toInt();
+    const auto backward = reinterpret_cast<Backward>(
+        static_cast<intptr_t>(context->saved_data["backward"].toInt()));
+    Tensors results(inputs);
+    std::vector<void *> from, given, to;
+    for (auto &tensor : saved) {
+      from.push_back(&tensor);
+    }
+    for (auto &tensor : gradients) {
+      given.push_back(tensor.defined() ? &tensor : nullptr);
+    }
+    for (int64_t n = 0; n < inputs; n++) {
+      if (context->needs_input_grad(n)) {
+        // The first has rows that nobody writes.
+        results[n] = n == 0 ? at::zeros_like(saved[n]) : at::empty_like(saved[n]);
+      }
+      to.push_back(results[n].defined() ? &results[n] : nullptr);
+    }
+    char message[512] = "";
+    const bool well =
+        backward(from.data(), from.size(), given.data(), given.size(), to.data(),
+                 to.size(), message, sizeof message);
+    TORCH_CHECK(well, message);
+    results.emplace_back(); // of `computed`, which libtorch counts, too
+    return results;
+  }
+};
+
 } // namespace
 
 extern "C" {
+
+bool cellway_records_gradients() { return at::GradMode::is_enabled(); }
+
+// Gives outputs that were computed from inputs their place in the graph; `results`
+// takes new tensors, the outputs.
+char *cellway_node(void *const *inputs, size_t input_count, void *const *outputs,
+                   size_t output_count, void *const *kept, size_t kept_count,
+                   Backward backward, void **results) {
+  return guarded([&] {
+    Computed computed{list(outputs, output_count), list(kept, kept_count), backward};
+    auto from = list(inputs, input_count);
+    // As a TensorList: of a vector libtorch would not see that tensors are in it.
+    auto made = Node::apply(at::TensorList(from), computed);
+    for (size_t n = 0; n < output_count; n++) {
+      results[n] = new at::Tensor(made[n]);
+    }
+  });
+}
 
 void cellway_free(char *message) { free(message); }
 

@@ -24,6 +24,17 @@ unsafe extern "C" {
         epsilon: f64,
         nesterov: bool,
     ) -> *mut c_char;
+    fn cellway_records_gradients() -> bool;
+    fn cellway_node(
+        inputs: *const *mut c_void,
+        input_count: usize,
+        outputs: *const *mut c_void,
+        output_count: usize,
+        kept: *const *mut c_void,
+        kept_count: usize,
+        backward: RawBackward,
+        results: *mut *mut c_void,
+    ) -> *mut c_char;
     fn cellway_deterministic() -> *mut c_char;
     fn cellway_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
 }
@@ -96,6 +107,115 @@ pub(crate) fn fused_step(
             nesterov,
         )
     })
+}
+
+/// Whether libtorch writes down what is computed, for gradients.
+pub(crate) fn records_gradients() -> bool {
+    // SAFETY: asks for a switch, and takes nothing.
+    unsafe { cellway_records_gradients() }
+}
+
+/// As libtorch calls it; made by [`backward_of`].
+pub(crate) type RawBackward = unsafe extern "C" fn(
+    *const *mut c_void,
+    usize,
+    *const *mut c_void,
+    usize,
+    *const *mut c_void,
+    usize,
+    *mut c_char,
+    usize,
+) -> bool;
+
+/// What a function's way back is given.
+pub(crate) struct Backward {
+    /// The inputs, and behind them what was kept.
+    pub saved: Vec<Tensor>,
+    /// Of the outputs; none where no gradient came.
+    pub gradients: Vec<Option<Tensor>>,
+    /// To be filled, one for each input; none where no gradient is asked for. The
+    /// first has zeros, the others whatever stood there.
+    pub results: Vec<Option<Tensor>>,
+}
+
+/// A way back of [`node`]. It keeps no state: all that it needs is saved.
+pub(crate) trait Function {
+    /// Fills the results, or says in a line why not.
+    fn backward(call: Backward) -> std::result::Result<(), String>;
+}
+
+/// Gives `outputs`, computed from `inputs` without gradients, their place in the graph:
+/// where gradients come back, `F` is called with what was kept. An input that is
+/// changed in place before is found by libtorch.
+pub(crate) fn node<F: Function>(
+    inputs: &[Tensor],
+    outputs: &[Tensor],
+    kept: &[Tensor],
+) -> Result<Vec<Tensor>> {
+    let pointers = |tensors: &[Tensor]| -> Vec<_> {
+        let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut().cast::<c_void>();
+        tensors.iter().map(pointer).collect()
+    };
+    let (from, to, with) = (pointers(inputs), pointers(outputs), pointers(kept));
+    let mut results = vec![std::ptr::null_mut(); outputs.len()];
+    // SAFETY: every pointer is that of a tensor that lives until the call is over, and
+    // there is room for as many results as there are outputs.
+    told(unsafe {
+        cellway_node(
+            from.as_ptr(),
+            from.len(),
+            to.as_ptr(),
+            to.len(),
+            with.as_ptr(),
+            with.len(),
+            backward_of::<F>,
+            results.as_mut_ptr(),
+        )
+    })?;
+    // SAFETY: each is a new tensor of C++, and ours from here on.
+    let owned = |pointer: *mut c_void| unsafe { Tensor::from_ptr(pointer.cast()) };
+    Ok(results.into_iter().map(owned).collect())
+}
+
+/// Calls `F`; no panic of it goes through C++.
+unsafe extern "C" fn backward_of<F: Function>(
+    saved: *const *mut c_void,
+    saved_count: usize,
+    gradients: *const *mut c_void,
+    gradient_count: usize,
+    results: *const *mut c_void,
+    result_count: usize,
+    message: *mut c_char,
+    room: usize,
+) -> bool {
+    let tensors = |pointers: *const *mut c_void, count: usize| -> Vec<Option<Tensor>> {
+        // SAFETY: `shim.cpp` gives so many pointers, each null or to a tensor.
+        let pointers = unsafe { std::slice::from_raw_parts(pointers, count) };
+        let shared = |pointer: &*mut c_void| match pointer.is_null() {
+            true => None,
+            // SAFETY: as above; the clone shares what the tensor holds.
+            false => Some(unsafe { Tensor::clone_from_ptr(pointer.cast()) }),
+        };
+        pointers.iter().map(shared).collect()
+    };
+    let run = || {
+        F::backward(Backward {
+            saved: tensors(saved, saved_count).into_iter().flatten().collect(),
+            gradients: tensors(gradients, gradient_count),
+            results: tensors(results, result_count),
+        })
+    };
+    let problem = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(())) => return true,
+        Ok(Err(problem)) => problem,
+        Err(_) => "the way back of a native function panicked".to_owned(),
+    };
+    let bytes = problem.as_bytes();
+    let count = bytes.len().min(room.saturating_sub(1));
+    // SAFETY: there is room for so many bytes and the 0 behind them, which stands
+    // there already.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), message, count) };
+    false
 }
 
 /// From here on only operations whose results do not depend on the order in which

@@ -493,7 +493,12 @@ fn equals_torch_in_python_and_tch() {
                 if let Some(tch) = &tch {
                     note(errors, YARDSTICK, kind, case, tch, python);
                 }
-                for (engine, name) in [(Engine::Plain, "plain"), (Engine::Fused, "fused")] {
+                let engines = [
+                    (Engine::Plain, "plain"),
+                    (Engine::Fused, "fused"),
+                    (Engine::Native, "native"),
+                ];
+                for (engine, name) in engines {
                     let ours = case.run(engine, kind);
                     let who = format!("{name} against torch.nn.LSTM");
                     note(errors, &who, kind, case, &ours, python);

@@ -144,6 +144,8 @@ enum EngineArg {
     Plain,
     /// libtorch's LSTM: oneDNN or cuDNN
     Fused,
+    /// Our own layers for the CPU
+    Native,
 }
 
 impl From<EngineArg> for Engine {
@@ -151,6 +153,7 @@ impl From<EngineArg> for Engine {
         match engine {
             EngineArg::Plain => Engine::Plain,
             EngineArg::Fused => Engine::Fused,
+            EngineArg::Native => Engine::Native,
         }
     }
 }

@@ -11,6 +11,7 @@
 pub mod cell;
 mod config;
 mod fused;
+mod native;
 pub mod params;
 mod plain;
 mod regularization;
@@ -37,6 +38,9 @@ pub enum Engine {
     /// libtorch's LSTM: oneDNN on the CPU, cuDNN on CUDA.
     #[default]
     Fused,
+    /// Our own layers for the CPU, in f32 and f64: without padding, with everything
+    /// that the plain one can but gradients of gradients.
+    Native,
 }
 
 /// The recurrent state of all layers and directions, `layer * D + direction`
@@ -99,6 +103,16 @@ pub struct Call<'a> {
     /// before. Values are the same. `None`: through all steps. To read one sequence in
     /// several calls, give each the [detached](State::detach) state of the one before.
     pub truncate: Option<i64>,
+}
+
+impl Call<'_> {
+    /// The same through the plain engine.
+    fn through_plain(&self) -> Self {
+        Call {
+            engine: Engine::Plain,
+            ..*self
+        }
+    }
 }
 
 /// What an LSTM puts out.
@@ -319,6 +333,7 @@ impl Lstm {
                         Some(steps) => fused::truncated(lstm, input, ragged, start, dropout, steps),
                     }
                 }
+                Engine::Native => native::run(lstm, input, call.lengths, start, call)?,
             }
         };
         Ok(Output {
@@ -331,6 +346,7 @@ impl Lstm {
     /// and state of every step: one [`Trace`] for each layer and direction,
     /// `layer * D + direction`.
     pub fn trace(&self, input: &Tensor, call: &Call) -> Result<(Output, Vec<Trace>)> {
+        let call = &call.through_plain();
         let prepared = self.prepare(input, call)?;
         let (output, steps) = self.steps_of(&prepared, call)?;
         let (ragged, batch_first) = (prepared.ragged.as_ref(), self.config.batch_first);
@@ -344,6 +360,7 @@ impl Lstm {
     /// very ones that the next step reads, so that gradients with respect to them are
     /// those through all that follows. In the padding: what the cell would do there.
     pub fn steps(&self, input: &Tensor, call: &Call) -> Result<(Output, Vec<Vec<cell::Step>>)> {
+        let call = &call.through_plain();
         self.steps_of(&self.prepare(input, call)?, call)
     }
 
@@ -417,9 +434,15 @@ impl Lstm {
             ));
         }
         self.expect_kind("input", input)?;
-        // Contiguous, so that no step's product depends on the length of T.
         let input = match self.config.batch_first {
-            true => input.transpose(0, 1).contiguous(),
+            true => input.transpose(0, 1),
+            false => input.shallow_clone(),
+        };
+        // The native engine reads it as it lies, and nothing of the padding.
+        let as_it_lies = call.engine == Engine::Native;
+        // Contiguous, so that no step's product depends on the length of T.
+        let input = match as_it_lies {
+            true => input,
             false => input.contiguous(),
         };
         let (time, batch) = (input.size()[0], input.size()[1]);
@@ -442,8 +465,8 @@ impl Lstm {
             }
         };
         let input = match &ragged {
-            Some(ragged) => input.masked_fill(&ragged.padding, 0.0),
-            None => input,
+            Some(ragged) if !as_it_lies => input.masked_fill(&ragged.padding, 0.0),
+            _ => input,
         };
         let start = match call.state {
             None => self.zero_state(batch, &input),

@@ -101,8 +101,8 @@ pub struct Regularization {
 }
 
 impl Regularization {
-    /// The key of something that happens inside of a step, where only the plain
-    /// engine can reach.
+    /// The key of something that happens inside of a step, where the fused engine
+    /// cannot reach.
     fn inside_of_a_step(&self) -> Option<&'static str> {
         self.probabilities()
             .into_iter()
@@ -124,7 +124,7 @@ impl Regularization {
     /// Errors if this engine cannot train so.
     pub(crate) fn expect_reach(&self, engine: Engine) -> Result<()> {
         match self.inside_of_a_step() {
-            Some(key) if engine != Engine::Plain => {
+            Some(key) if engine == Engine::Fused => {
                 let message = "happens inside of a step, where only the plain engine reaches; \
                                train with engine plain, or set it to 0";
                 Err(Error::config(format!("regularization.{key}"), message))
@@ -156,6 +156,20 @@ pub(super) struct Inside<'a> {
     place: String,
     /// On the hidden state, `[B, P]`.
     recurrent: Option<Tensor>,
+    /// The first hidden state, for its shape.
+    h: Tensor,
+}
+
+/// The masks of one layer and direction, none where nothing is dropped.
+pub(super) struct Within {
+    /// Factors for the hidden state that is read, `[B, P]`.
+    pub recurrent: Option<Tensor>,
+    /// Factors for the candidate, `[T, B, H]`.
+    pub candidate: Option<Tensor>,
+    /// 1 where the new cell state is taken, 0 where the old one stays, `[T, B, H]`.
+    pub cell: Option<Tensor>,
+    /// The same of the hidden state, `[T, B, P]`.
+    pub hidden: Option<Tensor>,
 }
 
 impl<'a> Inside<'a> {
@@ -168,6 +182,7 @@ impl<'a> Inside<'a> {
             rates,
             place,
             recurrent: mask.map(|mask| mask * (1.0 / (1.0 - probability))),
+            h: h.shallow_clone(),
         }
     }
 
@@ -184,6 +199,24 @@ impl<'a> Inside<'a> {
         let place = format!("{} candidate", self.place);
         let mode = self.mode.at(t);
         mode.dropout(&place, self.rates.candidate_dropout, &g)
+    }
+
+    /// All masks at once, for an engine that reads whole sequences; `c` is `[B, H]`.
+    pub fn within(&self, time: i64, c: &Tensor) -> Within {
+        let stacked = |what: &str, share: f64, like: &Tensor| {
+            let place = format!("{} {what}", self.place);
+            let of_step = |t| self.mode.at(t).kept(&place, share, &like.size(), like);
+            let masks: Option<Vec<Tensor>> = (0..time).map(of_step).collect();
+            masks.map(|masks| Tensor::stack(&masks, 0))
+        };
+        let share = self.rates.candidate_dropout;
+        let factor = 1.0 / (1.0 - share);
+        Within {
+            recurrent: self.recurrent.as_ref().map(Tensor::shallow_clone),
+            candidate: stacked("candidate", share, c).map(|mask| mask * factor),
+            cell: stacked("zoneout cell", self.rates.zoneout_cell, c),
+            hidden: stacked("zoneout hidden", self.rates.zoneout_hidden, &self.h),
+        }
     }
 
     /// What becomes of the cell state at step `t`.

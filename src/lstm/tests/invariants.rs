@@ -135,12 +135,12 @@ proptest! {
     }
 
     #[test]
-    fn more_padding_changes_no_bit_of_the_plain_engine(sample in sample(), more in 1..5i64) {
+    fn more_padding_changes_no_bit_of_the_plain_and_the_native_engine(sample in sample(), more in 1..5i64) {
         let size = sample.input.size();
         let padding = Tensor::zeros([size[0], more, size[2]], (Kind::Float, Device::Cpu));
         let longer = Tensor::cat(&[&sample.input, &padding], 1);
         // The fused engine's products over all steps at once may end in other bits.
-        for (engine, same) in [(Engine::Plain, true), (Engine::Fused, false)] {
+        for (engine, same) in [(Engine::Plain, true), (Engine::Fused, false), (Engine::Native, true)] {
             let a = sample.run(engine);
             let b = sample.lstm.forward(&longer, &sample.call(engine)).unwrap();
             let real = b.output.narrow(1, 0, size[1]);
@@ -233,5 +233,7 @@ proptest! {
         let plain = sample.lstm.forward(&sample.input, &call(Engine::Plain)).unwrap();
         let fused = sample.lstm.forward(&sample.input, &call(Engine::Fused)).unwrap();
         assert_near(&plain.output, &fused.output);
+        let native = sample.lstm.forward(&sample.input, &call(Engine::Native)).unwrap();
+        assert_near(&plain.output, &native.output);
     }
 }

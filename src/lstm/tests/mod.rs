@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 use super::*;
 
-const ENGINES: [Engine; 2] = [Engine::Plain, Engine::Fused];
+const ENGINES: [Engine; 3] = [Engine::Plain, Engine::Fused, Engine::Native];
 
 fn normal(shape: &[i64], stream: Stream) -> Tensor {
     params::normal(shape, stream).to_kind(Kind::Float)

@@ -147,20 +147,22 @@ fn all_are_off_in_evaluation_and_another_at_each_step() {
 }
 
 #[test]
-fn what_is_outside_of_the_step_is_the_same_in_both_engines() {
+fn what_is_outside_of_the_step_is_the_same_in_every_engine() {
     let reachable = Regularization {
         variational: true,
         weight_drop: 0.4,
         ..Regularization::default()
     };
     let lstm_ = lstm(config(reachable));
-    let [plain, fused] = ENGINES.map(|engine| run(&lstm_, engine, train(3)));
-    for (a, b) in [
-        (&plain.output, &fused.output),
-        (&plain.state.h, &fused.state.h),
-        (&plain.state.c, &fused.state.c),
-    ] {
-        assert!((a - b).abs().max().double_value(&[]) < 1e-13);
+    let [plain, fused, native] = ENGINES.map(|engine| run(&lstm_, engine, train(3)));
+    for other in [fused, native] {
+        for (a, b) in [
+            (&plain.output, &other.output),
+            (&plain.state.h, &other.state.h),
+            (&plain.state.c, &other.state.c),
+        ] {
+            assert!((a - b).abs().max().double_value(&[]) < 1e-13);
+        }
     }
     for (name, form) in forms()
         .into_iter()
@@ -298,11 +300,33 @@ fn variational_dropout_is_one_mask_for_all_steps() {
 }
 
 #[test]
-fn gradients_flow_through_every_form() {
+fn the_native_engine_drops_what_the_plain_one_drops() {
     for (name, form) in forms() {
         let lstm = lstm(config(form));
+        let all = |engine| {
+            let out = run(&lstm, engine, train(2));
+            let loss = out.output.square().sum(Kind::Double)
+                + out.state.c.square().sum(Kind::Double)
+                + out.state.h.sum(Kind::Double);
+            let parameters: Vec<&Tensor> = lstm.parameters().into_iter().map(|(_, x)| x).collect();
+            let mut all = Tensor::run_backward(&[loss], &parameters, false, false);
+            all.extend([out.output, out.state.h, out.state.c]);
+            all
+        };
+        for (a, b) in all(Engine::Plain).iter().zip(&all(Engine::Native)) {
+            let apart = (a - b).abs().max().double_value(&[]);
+            assert!(apart < 1e-12, "{name} {apart:e}");
+        }
+    }
+}
+
+#[test]
+fn gradients_flow_through_every_form() {
+    let both = [Engine::Plain, Engine::Native];
+    for ((name, form), engine) in forms().into_iter().flat_map(|of| both.map(|e| (of, e))) {
+        let lstm = lstm(config(form));
         let loss = || {
-            let out = run(&lstm, Engine::Plain, train(1));
+            let out = run(&lstm, engine, train(1));
             out.output.square().sum(Kind::Double) + out.state.c.square().sum(Kind::Double)
         };
         loss().backward();

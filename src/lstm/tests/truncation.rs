@@ -67,7 +67,7 @@ fn apart(a: &[Tensor], b: &[Tensor]) -> f64 {
 }
 
 #[test]
-fn values_are_those_of_the_whole_and_both_engines_cut_alike() {
+fn values_are_those_of_the_whole_and_the_engines_cut_alike() {
     for (layers, bidirectional, projection) in [(1, false, 0), (2, true, 0), (2, true, 3)] {
         let lstm = lstm(LstmConfig {
             num_layers: layers,
@@ -92,8 +92,18 @@ fn values_are_those_of_the_whole_and_both_engines_cut_alike() {
                 ) < 1e-13
             );
 
-            let [plain, fused] = ENGINES.map(|e| gradients(&lstm, &call(e, Some(block)), &x));
+            let native = values(Engine::Native, Some(block));
+            assert!(
+                apart(
+                    &[native.output, native.state.c],
+                    &[of_whole.output, of_whole.state.c]
+                ) < 1e-13
+            );
+
+            let cut = ENGINES.map(|e| gradients(&lstm, &call(e, Some(block)), &x));
+            let [plain, fused, native] = cut;
             assert!(apart(&plain, &fused) < 1e-12, "{layers} {block}");
+            assert!(apart(&plain, &native) < 1e-12, "{layers} {block}");
             let changed = apart(&plain, &whole);
             assert_eq!(changed < 1e-12, block >= 7, "{layers} {block}: {changed}");
         }

@@ -278,6 +278,7 @@ fn a_state_behind_the_end_is_held_whatever_the_biases_are() {
     let c = read(&[3], Engine::Fused);
     assert!(c.abs().max().double_value(&[]) > 0.01);
     assert_near(&c, &read(&[3], Engine::Plain));
+    assert_near(&c, &read(&[3], Engine::Native));
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn configuration(page: &ComparisonPage) -> String {
     let engine = match page.engine {
         Engine::Plain => "plain",
         Engine::Fused => "fused",
+        Engine::Native => "native",
     };
     let ours = [
         ("checkpoint", page.checkpoint.display().to_string()),

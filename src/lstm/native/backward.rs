@@ -1,0 +1,456 @@
+//! The way back through a layer: step by step the slopes of the gates and one product
+//! with `W_hh`, and afterwards the gradients of the weights and of the input as a few
+//! large products.
+
+use std::ops::Range;
+
+use super::forward::{Shared, copy};
+use super::isa::Slopes;
+use super::lanes::Real;
+use super::layer::{Memory, Sequence, Sizes, Weights, at_once, present, shares};
+use super::plan::Plan;
+use super::product::{Buffer, Left, Panels, Ptr, product};
+
+/// So many tokens are summed up at once in a gradient of weights.
+const BLOCK: usize = 256;
+
+/// What the way back starts from and where its results go; each result may be null.
+pub(super) struct Backward<'a, T> {
+    pub plan: &'a Plan,
+    pub sizes: Sizes,
+    pub input: Sequence<T>,
+    /// `[T, B, D*P]`, or nothing.
+    pub d_output: Sequence<T>,
+    /// `[D, B, P]`, contiguous, or null.
+    pub d_h_end: Ptr<T>,
+    /// `[D, B, H]`, contiguous, or null.
+    pub d_c_end: Ptr<T>,
+    /// `[T, B, I]`, zeros.
+    pub d_input: Sequence<T>,
+    pub d_h_start: Ptr<T>,
+    pub d_c_start: Ptr<T>,
+}
+
+/// A direction, ready to run.
+struct Direction<'a, T> {
+    number: usize,
+    memory: &'a Memory,
+    /// `[4 * wide, P]`, `[4 * wide, I]`, `[P, H]`.
+    hh: Panels,
+    ih: Option<Panels>,
+    hr: Option<Panels>,
+    /// `[tokens][4][wide]`.
+    d_gates: Buffer,
+    /// `[batch][wide output]`, `[batch][wide]`.
+    d_hidden: Buffer,
+    d_cell: Buffer,
+    /// `[batch][wide]`: of what is projected.
+    d_out: Buffer,
+    /// `[tokens][wide output]`: of what comes out of the projection.
+    d_projected: Buffer,
+    /// `[batch][wide output]`: what zoneout carries past a step.
+    past: Buffer,
+    gradients: &'a Weights<T>,
+}
+
+// SAFETY: threads only read its fields, and write to rows of the memory of their own.
+unsafe impl<T> Sync for Direction<'_, T> {}
+
+/// A piece of the work behind the last step.
+enum Piece<'d, 'a, T> {
+    /// Rows of `W_ih`, `W_hh` and the biases.
+    Rows(&'d Direction<'a, T>, Range<usize>),
+    Projection(&'d Direction<'a, T>),
+    /// The input of these texts.
+    Input(Range<usize>),
+}
+
+impl<T: Real> Backward<'_, T> {
+    /// Writes every gradient that is not null.
+    ///
+    /// # Safety
+    ///
+    /// The pointers lead to what the fields say, and the results are nobody else's.
+    pub unsafe fn run(self, weights: &[Weights<T>], memory: &[Memory], gradients: &[Weights<T>]) {
+        let shares = shares(self.plan, &self.sizes);
+        let mut directions = Vec::new();
+        for number in 0..weights.len() {
+            let of = (&weights[number], &memory[number], &gradients[number]);
+            // SAFETY: as the caller says.
+            directions.push(unsafe { self.direction(number, of) });
+        }
+        let this = Shared(&self);
+        let jobs = directions.iter().flat_map(|direction| {
+            let shares = shares.iter().cloned();
+            shares.map(move |share| (direction, share))
+        });
+        // SAFETY: as the caller says; each share has texts of its own.
+        at_once(jobs.collect(), |(direction, share)| unsafe {
+            this.get().share(direction, share)
+        });
+
+        let mut pieces = Vec::new();
+        let parts = shares.len();
+        for direction in &directions {
+            let rows = 4 * self.sizes.hidden;
+            for part in 0..parts {
+                let rows = rows * part / parts..rows * (part + 1) / parts;
+                pieces.push(Piece::Rows(direction, rows));
+            }
+            if !direction.gradients.hr.is_null() {
+                pieces.push(Piece::Projection(direction));
+            }
+        }
+        if !self.d_input.at.is_null() {
+            pieces.extend(shares.into_iter().map(Piece::Input));
+        }
+        let directions = Shared(&directions);
+        // SAFETY: as the caller says; each piece writes to what no other one does.
+        at_once(pieces, |piece| unsafe {
+            match piece {
+                Piece::Rows(of, rows) => this.get().rows(of, rows),
+                Piece::Projection(of) => this.get().projection(of),
+                Piece::Input(share) => {
+                    for of in directions.get() {
+                        this.get().input(of, share.clone());
+                    }
+                }
+            }
+        });
+    }
+
+    unsafe fn direction<'m>(
+        &self,
+        number: usize,
+        (weights, memory, gradients): (&Weights<T>, &'m Memory, &'m Weights<T>),
+    ) -> Direction<'m, T> {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (batch, tokens) = (plan.batch(), plan.tokens());
+        let some = |count: usize, there: bool| Buffer::raw::<T>(if there { count } else { 0 });
+        let zoneout = memory.masks.hidden.tensor.numel() > 0;
+        let (d_hidden, d_cell) = (
+            Buffer::zeros::<T>(batch * wide_output),
+            Buffer::zeros::<T>(batch * wide),
+        );
+        let (p, h) = (sizes.output, sizes.hidden);
+        for (place, &text) in plan.order.iter().enumerate() {
+            let row = number * batch + text;
+            // SAFETY: the gradients of the ends have these rows.
+            unsafe {
+                if !self.d_h_end.is_null() {
+                    let to = d_hidden.at::<T>().add(place * wide_output);
+                    copy(self.d_h_end.add(row * p), to, p);
+                }
+                if !self.d_c_end.is_null() {
+                    let to = d_cell.at::<T>().add(place * wide);
+                    copy(self.d_c_end.add(row * h), to, h);
+                }
+            }
+        }
+        // SAFETY: the weights have these shapes.
+        unsafe {
+            let rows = |weight, columns| {
+                Panels::of_rows(4 * wide, columns, |n| {
+                    Weights::row(weight, columns, sizes, n)
+                })
+            };
+            Direction {
+                number,
+                memory,
+                hh: rows(weights.hh, p),
+                ih: (!self.d_input.at.is_null()).then(|| rows(weights.ih, sizes.input)),
+                hr: (sizes.projected)
+                    .then(|| Panels::of_rows(p, h, |n| weights.hr.add(n * h).cast_const())),
+                d_gates: some(tokens * 4 * wide, true),
+                d_hidden,
+                d_cell,
+                d_out: some(batch * wide, sizes.projected),
+                d_projected: some(tokens * wide_output, sizes.projected),
+                past: some(batch * wide_output, zoneout),
+                gradients,
+            }
+        }
+    }
+
+    /// All steps of the texts in these places, the last first.
+    unsafe fn share(&self, of: &Direction<T>, share: Range<usize>) {
+        let plan = self.plan;
+        for step in (0..plan.lengths[share.start]).rev() {
+            let places = share.start..share.end.min(plan.reading(step));
+            // SAFETY: as the caller of `run` says.
+            unsafe { self.step(of, step, places) };
+        }
+        let (p, h) = (self.sizes.output, self.sizes.hidden);
+        for place in share {
+            let row = of.number * plan.batch() + plan.order[place];
+            // SAFETY: rows of the texts of this share.
+            unsafe {
+                if !self.d_h_start.is_null() {
+                    let from = of.d_hidden.at::<T>();
+                    let from = from.add(place * self.sizes.wide_output::<T>());
+                    copy(from, self.d_h_start.add(row * p), p);
+                }
+                if !self.d_c_start.is_null() {
+                    let from = of.d_cell.at::<T>().add(place * self.sizes.wide::<T>());
+                    copy(from, self.d_c_start.add(row * h), h);
+                }
+            }
+        }
+    }
+
+    unsafe fn step(&self, of: &Direction<T>, step: usize, places: Range<usize>) {
+        let (plan, sizes, memory) = (self.plan, &self.sizes, of.memory);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (first, count) = (places.start, places.len());
+        let token = plan.starts[step] + first;
+        // SAFETY: rows of the texts of this share, and nobody else's.
+        unsafe {
+            let d_hidden = of.d_hidden.at::<T>().add(first * wide_output);
+            let d_cell = of.d_cell.at::<T>().add(first * wide);
+            if !self.d_output.at.is_null() {
+                for (n, place) in places.clone().enumerate() {
+                    let when = plan.when(step, place, of.number == 1);
+                    let from = self.d_output.row(when, plan.order[place]);
+                    let from = from.add(of.number * sizes.output);
+                    let from = std::slice::from_raw_parts(from, sizes.output);
+                    let to = d_hidden.add(n * wide_output);
+                    add_to(std::slice::from_raw_parts_mut(to, sizes.output), from);
+                }
+            }
+            let past = present::<T>(&of.past).add(first * wide_output);
+            if !past.is_null() {
+                let new = memory.masks.hidden.at::<T>().add(token * wide_output);
+                for n in 0..count * wide_output {
+                    let d = *d_hidden.add(n);
+                    *past.add(n) = (T::ONE - *new.add(n)) * d;
+                    *d_hidden.add(n) = *new.add(n) * d;
+                }
+            }
+            let d_out = match &of.hr {
+                None => d_hidden,
+                Some(hr) => {
+                    let kept = of.d_projected.at::<T>().add(token * wide_output);
+                    copy(d_hidden, kept, count * wide_output);
+                    let d_out = of.d_out.at::<T>().add(first * wide);
+                    let row = |n: usize| d_hidden.add(n * wide_output).cast_const();
+                    let left = Left { row, step: 1 };
+                    product(count, left, hr, |n| d_out.add(n * wide), false);
+                    d_out
+                }
+            };
+            let d_gates = of.d_gates.at::<T>().add(token * 4 * wide);
+            (T::kernels().slopes)(&Slopes {
+                rows: count,
+                units: wide,
+                gates: memory.gates.at::<T>().add(token * 4 * wide),
+                width: wide,
+                before: memory
+                    .cells
+                    .at::<T>()
+                    .add((plan.before(step) + first) * wide),
+                tanh: memory.tanh.at::<T>().add(token * wide),
+                d_out,
+                d_cell,
+                d_gates,
+                masks: memory.masks.of(token, wide),
+            });
+            if step > 0 && sizes.truncate.is_some_and(|block| step % block == 0) {
+                std::ptr::write_bytes(d_hidden, 0, count * wide_output);
+                std::ptr::write_bytes(d_cell, 0, count * wide);
+                return;
+            }
+            if step == 0 && self.d_h_start.is_null() {
+                return;
+            }
+            let row = |n: usize| d_gates.add(n * 4 * wide).cast_const();
+            let left = Left { row, step: 1 };
+            product(
+                count,
+                left,
+                &of.hh,
+                |n| d_hidden.add(n * wide_output),
+                false,
+            );
+            let mask = present::<T>(&memory.masks.recurrent).add(first * wide_output);
+            for n in 0..if mask.is_null() {
+                0
+            } else {
+                count * wide_output
+            } {
+                *d_hidden.add(n) = *d_hidden.add(n) * *mask.add(n);
+            }
+            for n in 0..if past.is_null() {
+                0
+            } else {
+                count * wide_output
+            } {
+                *d_hidden.add(n) += *past.add(n);
+            }
+        }
+    }
+
+    /// The row of states that each token started from.
+    fn sources(&self) -> Vec<usize> {
+        let steps = 0..self.plan.steps();
+        let rows = steps.map(|step| (self.plan.before(step), self.plan.reading(step)));
+        rows.flat_map(|(first, count)| first..first + count)
+            .collect()
+    }
+
+    /// The gradients of these rows of `W_ih`, `W_hh` and the biases.
+    unsafe fn rows(&self, of: &Direction<T>, rows: Range<usize>) {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let d_gates = of.d_gates.at::<T>();
+        let place = |row: usize| row / sizes.hidden * wide + row % sizes.hidden;
+        let gradients = of.gradients;
+        let read = match of.memory.read.tensor.numel() {
+            0 => &of.memory.hidden,
+            _ => &of.memory.read,
+        };
+        // SAFETY: as the caller of `run` says.
+        unsafe {
+            let left = |token: usize, row: usize| {
+                d_gates
+                    .add(token * 4 * wide + place(rows.start + row))
+                    .cast_const()
+            };
+            if !gradients.ih.is_null() {
+                let mut inputs: Vec<*const T> = Vec::with_capacity(plan.tokens());
+                for step in 0..plan.steps() {
+                    for n in 0..plan.reading(step) {
+                        let when = plan.when(step, n, of.number == 1);
+                        inputs.push(self.input.row(when, plan.order[n]));
+                    }
+                }
+                let to = gradients.ih.add(rows.start * sizes.input);
+                self.weight(
+                    rows.len(),
+                    sizes.input,
+                    (&left, 4 * wide),
+                    |n| inputs[n],
+                    to,
+                );
+            }
+            if !gradients.hh.is_null() {
+                let sources = self.sources();
+                let read = read.at::<T>();
+                let right = |n: usize| read.add(sources[n] * wide_output).cast_const();
+                let to = gradients.hh.add(rows.start * sizes.output);
+                self.weight(rows.len(), sizes.output, (&left, 4 * wide), right, to);
+            }
+            if gradients.b_ih.is_null() && gradients.b_hh.is_null() {
+                return;
+            }
+            let mut sums = vec![T::default(); 4 * wide];
+            let mut part = vec![T::default(); 4 * wide];
+            for first in (0..plan.tokens()).step_by(BLOCK) {
+                part.fill(T::default());
+                for token in first..plan.tokens().min(first + BLOCK) {
+                    let of_token = d_gates.add(token * 4 * wide).cast_const();
+                    add_to(&mut part, std::slice::from_raw_parts(of_token, 4 * wide));
+                }
+                add_to(&mut sums, &part);
+            }
+            for row in rows {
+                for bias in [gradients.b_ih, gradients.b_hh] {
+                    if !bias.is_null() {
+                        bias.add(row).write(sums[place(row)]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The gradient of `W_hr`.
+    unsafe fn projection(&self, of: &Direction<T>) {
+        let sizes = &self.sizes;
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (d_projected, out) = (of.d_projected.at::<T>(), of.memory.out.at::<T>());
+        // SAFETY: as the caller of `run` says.
+        unsafe {
+            let left =
+                |token: usize, row: usize| d_projected.add(token * wide_output + row).cast_const();
+            let right = |n: usize| out.add(n * wide).cast_const();
+            let to = of.gradients.hr.0;
+            self.weight(sizes.output, sizes.hidden, (&left, wide_output), right, to);
+        }
+    }
+
+    /// `left^T right`, summed over all tokens, into `to` `[rows, columns]`; `left` gives
+    /// a row's number at a token, and the next token's is so many numbers on.
+    unsafe fn weight(
+        &self,
+        rows: usize,
+        columns: usize,
+        (left, step): (&dyn Fn(usize, usize) -> *const T, usize),
+        right: impl Fn(usize) -> *const T,
+        to: *mut T,
+    ) {
+        let tokens = self.plan.tokens();
+        // SAFETY: as the caller says.
+        unsafe {
+            let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, &right);
+            let sums = Buffer::zeros::<T>(rows * panels.width);
+            let sums = sums.at::<T>();
+            let width = panels.width;
+            for first in (0..tokens).step_by(BLOCK) {
+                let count = BLOCK.min(tokens - first);
+                if first > 0 {
+                    panels.refill(count, columns, |n| right(first + n));
+                }
+                let row = |row: usize| left(first, row);
+                let c = |row: usize| sums.add(row * width);
+                product(rows, Left { row, step }, &panels, c, true);
+            }
+            for row in 0..rows {
+                copy(sums.add(row * width), to.add(row * columns), columns);
+            }
+        }
+    }
+
+    /// Adds what a direction says of the input of these texts.
+    unsafe fn input(&self, of: &Direction<T>, share: Range<usize>) {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        let wide = sizes.wide::<T>();
+        let Some(ih) = &of.ih else { return };
+        let rows = Buffer::raw::<T>(BLOCK * ih.width);
+        let rows = rows.at::<T>();
+        let mut tokens: Vec<(*const T, *mut T)> = Vec::with_capacity(BLOCK);
+        // SAFETY: as the caller of `run` says.
+        let flush = |tokens: &mut Vec<(*const T, *mut T)>| unsafe {
+            let left = Left {
+                row: |n: usize| tokens[n].0,
+                step: 1,
+            };
+            product(tokens.len(), left, ih, |n| rows.add(n * ih.width), false);
+            for (n, (_, to)) in tokens.iter().enumerate() {
+                let from = std::slice::from_raw_parts(rows.add(n * ih.width), sizes.input);
+                add_to(std::slice::from_raw_parts_mut(*to, sizes.input), from);
+            }
+            tokens.clear();
+        };
+        for step in 0..plan.lengths[share.start] {
+            for place in share.start..share.end.min(plan.reading(step)) {
+                let when = plan.when(step, place, of.number == 1);
+                let token = plan.starts[step] + place;
+                // SAFETY: as above.
+                unsafe {
+                    let to = self.d_input.row(when, plan.order[place]);
+                    tokens.push((of.d_gates.at::<T>().add(token * 4 * wide), to));
+                }
+                if tokens.len() == BLOCK {
+                    flush(&mut tokens);
+                }
+            }
+        }
+        flush(&mut tokens);
+    }
+}
+
+fn add_to<T: Real>(to: &mut [T], from: &[T]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += *from;
+    }
+}

@@ -1,0 +1,387 @@
+//! The way forward through a layer.
+//!
+//! Every share of the texts goes its own way through the steps, since no text waits
+//! for another: the products of the input for a block of steps at once, and then step
+//! by step the product of the hidden state and, while its sums are near, the gates.
+
+use std::ops::Range;
+
+use super::isa::{Gates, Start, Tile, VECTORS};
+use super::lanes::Real;
+use super::layer::{Dropped, Memory, Sequence, Sizes, Weights, at_once, present, shares};
+use super::plan::Plan;
+use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
+
+/// About so many tokens have their input's product at once: few enough that the sums
+/// are still in the cache when their step comes.
+const BLOCK: usize = 96;
+
+/// What a layer reads and where its results go.
+pub(super) struct Forward<'a, T> {
+    pub plan: &'a Plan,
+    pub sizes: Sizes,
+    /// `[T, B, I]`.
+    pub input: Sequence<T>,
+    /// `[D, B, P]`, contiguous.
+    pub h_start: Ptr<T>,
+    /// `[D, B, H]`, contiguous.
+    pub c_start: Ptr<T>,
+    /// `[T, B, D*P]`, zeros where nothing is written.
+    pub output: Sequence<T>,
+    /// As `h_start`.
+    pub h_end: Ptr<T>,
+    /// As `c_start`.
+    pub c_end: Ptr<T>,
+    /// Whether there is a way back.
+    pub keep: bool,
+}
+
+/// A direction, ready to run.
+struct Direction<T> {
+    number: usize,
+    ih: Panels,
+    hh: Panels,
+    hr: Option<Panels>,
+    bias: Buffer,
+    memory: Memory,
+    h_start: Ptr<T>,
+    c_start: Ptr<T>,
+    h_end: Ptr<T>,
+    c_end: Ptr<T>,
+}
+
+// SAFETY: threads only read its fields, and write to rows of the memory of their own.
+unsafe impl<T> Sync for Direction<T> {}
+
+impl<T: Real> Forward<'_, T> {
+    /// Gives each direction's memory.
+    ///
+    /// # Safety
+    ///
+    /// The pointers lead to what the fields say, the weights to what `sizes` says, and
+    /// the results are nobody else's.
+    pub unsafe fn run(self, weights: Vec<Weights<T>>, masks: Vec<Dropped>) -> Vec<Memory> {
+        let shares = shares(self.plan, &self.sizes);
+        let mut directions = Vec::new();
+        for (number, (weights, masks)) in weights.into_iter().zip(masks).enumerate() {
+            // SAFETY: as the caller says.
+            directions.push(unsafe { self.direction(number, &weights, masks, shares.len()) });
+        }
+        let jobs = directions.iter().flat_map(|direction| {
+            let numbered = shares.iter().cloned().enumerate();
+            numbered.map(move |(n, share)| (direction, n, share))
+        });
+        let this = Shared(&self);
+        // SAFETY: as the caller says; each share has texts of its own.
+        at_once(jobs.collect(), |(direction, n, share)| unsafe {
+            this.get().share(direction, n, share)
+        });
+        directions.into_iter().map(|of| of.memory).collect()
+    }
+
+    /// How many tokens' gates a share has at once, at most.
+    fn room(&self) -> usize {
+        BLOCK.max(self.plan.batch())
+    }
+
+    unsafe fn direction(
+        &self,
+        number: usize,
+        weights: &Weights<T>,
+        masks: Dropped,
+        shares: usize,
+    ) -> Direction<T> {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (batch, tokens) = (plan.batch(), plan.tokens());
+        let (states, gates) = match self.keep {
+            true => (batch + tokens, tokens),
+            false => (2 * batch, shares * self.room()),
+        };
+        let some = |rows: usize, wide: usize, there: bool| {
+            Buffer::raw::<T>(if there { rows * wide } else { 0 })
+        };
+        let recurrent = masks.recurrent.tensor.numel() > 0;
+        let memory = Memory {
+            gates: some(gates, 4 * wide, true),
+            cells: some(states, wide, true),
+            tanh: some(tokens, wide, self.keep),
+            hidden: some(states, wide_output, true),
+            read: some(states, wide_output, recurrent),
+            out: some(
+                if self.keep { tokens } else { batch },
+                wide,
+                sizes.projected,
+            ),
+            masks,
+        };
+        // SAFETY: the starts have so many rows for each direction, the weights their
+        // shapes.
+        unsafe {
+            let h_start = self.h_start.add(number * batch * sizes.output);
+            let c_start = self.c_start.add(number * batch * sizes.hidden);
+            for (place, &text) in plan.order.iter().enumerate() {
+                let h = memory.hidden.at::<T>().add(place * wide_output);
+                put(
+                    h_start.add(text * sizes.output),
+                    h,
+                    sizes.output,
+                    wide_output,
+                );
+                let c = memory.cells.at::<T>().add(place * wide);
+                put(c_start.add(text * sizes.hidden), c, sizes.hidden, wide);
+            }
+            let (ih, hh, hr) = weights.forward_panels(sizes);
+            Direction {
+                number,
+                ih,
+                hh,
+                hr,
+                bias: weights.bias(sizes),
+                memory,
+                h_start: Ptr(h_start),
+                c_start: Ptr(c_start),
+                h_end: Ptr(self.h_end.add(number * batch * sizes.output)),
+                c_end: Ptr(self.c_end.add(number * batch * sizes.hidden)),
+            }
+        }
+    }
+
+    unsafe fn share(&self, of: &Direction<T>, number: usize, share: Range<usize>) {
+        let plan = self.plan;
+        // SAFETY: as the caller of `run` says.
+        unsafe {
+            self.read_masked(of, 0, share.clone());
+            for place in share.clone().filter(|&place| plan.lengths[place] == 0) {
+                let text = plan.order[place];
+                let (p, h) = (self.sizes.output, self.sizes.hidden);
+                copy(of.h_start.add(text * p), of.h_end.add(text * p), p);
+                copy(of.c_start.add(text * h), of.c_end.add(text * h), h);
+            }
+            let steps = plan.lengths[share.start];
+            let reading = |step: usize| share.end.min(plan.reading(step)) - share.start;
+            let mut tokens: Vec<(*const T, *mut T)> = Vec::with_capacity(self.room());
+            let mut first = 0;
+            while first < steps {
+                let mut next = first;
+                tokens.clear();
+                let wide = self.sizes.wide::<T>();
+                while next < steps && (next == first || tokens.len() + reading(next) <= BLOCK) {
+                    let gates = of.memory.gates.at::<T>();
+                    for place in share.start..share.start + reading(next) {
+                        let when = plan.when(next, place, of.number == 1);
+                        let row = match self.keep {
+                            true => plan.starts[next] + place,
+                            false => number * self.room() + tokens.len(),
+                        };
+                        let input = self.input.row(when, plan.order[place]);
+                        tokens.push((input, gates.add(row * 4 * wide)));
+                    }
+                    next += 1;
+                }
+                self.inputs(of, &tokens);
+                let mut seen = 0;
+                for step in first..next {
+                    let count = reading(step);
+                    let gates = tokens[seen].1;
+                    self.step(of, step, share.start..share.start + count, gates);
+                    seen += count;
+                }
+                first = next;
+            }
+        }
+    }
+
+    /// `W_ih x + b` of these tokens.
+    unsafe fn inputs(&self, of: &Direction<T>, tokens: &[(*const T, *mut T)]) {
+        let kernels = T::kernels();
+        let wide = self.sizes.wide::<T>();
+        for unit in (0..wide).step_by(kernels.lanes) {
+            // SAFETY: the tokens' rows have `input` numbers and `4 * wide` sums.
+            unsafe {
+                let bias = of.bias.at::<T>().add(unit);
+                let panel = of.ih.gates_of(unit);
+                for_tiles(kernels, tokens.len(), |row, count| {
+                    (kernels.tile)(&Tile {
+                        rows: count,
+                        vectors: VECTORS,
+                        depth: self.sizes.input,
+                        a: rows_of(row, count, |n| tokens[n].0),
+                        a_step: 1,
+                        b: panel,
+                        c: rows_of(row, count, |n| tokens[n].1.add(unit)),
+                        c_step: wide,
+                        start: Start::Row(bias),
+                    });
+                });
+            }
+        }
+    }
+
+    /// The first row of states before and after a step.
+    fn rows(&self, step: usize) -> (usize, usize) {
+        let batch = self.plan.batch();
+        match self.keep {
+            true => (self.plan.before(step), self.plan.after(step)),
+            false => (step % 2 * batch, (step + 1) % 2 * batch),
+        }
+    }
+
+    /// One step of the texts in these places; `sums` are those of the first.
+    unsafe fn step(&self, of: &Direction<T>, step: usize, places: Range<usize>, sums: *mut T) {
+        let (kernels, sizes, memory) = (T::kernels(), &self.sizes, &of.memory);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (first, count) = (places.start, places.len());
+        let (before, after) = self.rows(step);
+        let token = self.plan.starts[step] + first;
+        let row = |buffer: &Buffer, row: usize, wide: usize| {
+            // SAFETY: the buffers have these rows.
+            unsafe { present::<T>(buffer).add((row + first) * wide) }
+        };
+        let hidden = row(&memory.hidden, after, wide_output);
+        let out = match (sizes.projected, self.keep) {
+            (false, _) => hidden,
+            (true, true) => row(&memory.out, token - first, wide),
+            (true, false) => row(&memory.out, 0, wide),
+        };
+        let read = match memory.read.tensor.numel() {
+            0 => &memory.hidden,
+            _ => &memory.read,
+        };
+        let read = row(read, before, wide_output);
+        // SAFETY: rows of the texts of this share, and nobody else's.
+        unsafe {
+            let tanh = match self.keep {
+                true => row(&memory.tanh, token - first, wide),
+                false => std::ptr::null_mut(),
+            };
+            let cells = (
+                row(&memory.cells, before, wide),
+                row(&memory.cells, after, wide),
+            );
+            for unit in (0..wide).step_by(kernels.lanes) {
+                let panel = of.hh.gates_of(unit);
+                for_tiles(kernels, count, |n, count| {
+                    let sums = sums.add(n * 4 * wide + unit);
+                    (kernels.tile)(&Tile {
+                        rows: count,
+                        vectors: VECTORS,
+                        depth: sizes.output,
+                        a: rows_of(n, count, |n| read.add(n * wide_output).cast_const()),
+                        a_step: 1,
+                        b: panel,
+                        c: rows_of(0, count, |r| sums.add(r * 4 * wide)),
+                        c_step: wide,
+                        start: Start::There,
+                    });
+                    let at = n * wide + unit;
+                    (kernels.gates)(&Gates {
+                        rows: count,
+                        units: kernels.lanes,
+                        gates: sums,
+                        width: wide,
+                        before: cells.0.add(at),
+                        after: cells.1.add(at),
+                        tanh: if tanh.is_null() { tanh } else { tanh.add(at) },
+                        out: out.add(at),
+                        masks: memory.masks.of(token, wide).from(at),
+                    });
+                });
+            }
+            if let Some(hr) = &of.hr {
+                let row = |n: usize| out.add(n * wide).cast_const();
+                let left = Left { row, step: 1 };
+                product(count, left, hr, |n| hidden.add(n * wide_output), false);
+            }
+            let zoneout = present::<T>(&memory.masks.hidden);
+            if !zoneout.is_null() {
+                let old = row(&memory.hidden, before, wide_output);
+                let new = zoneout.add(token * wide_output);
+                for n in 0..count * wide_output {
+                    if *new.add(n) == T::default() {
+                        *hidden.add(n) = *old.add(n);
+                    }
+                }
+            }
+            self.read_masked(of, after, places.clone());
+            self.put_out(of, step, places, hidden, cells.1);
+        }
+    }
+
+    /// The hidden states that a step left in these rows, as the next one reads them.
+    unsafe fn read_masked(&self, of: &Direction<T>, row: usize, places: Range<usize>) {
+        let wide = self.sizes.wide_output::<T>();
+        let mask = present::<T>(&of.memory.masks.recurrent);
+        if mask.is_null() {
+            return;
+        }
+        for n in places.start * wide..places.end * wide {
+            // SAFETY: rows of the texts of this share.
+            unsafe {
+                let hidden = of.memory.hidden.at::<T>().add(row * wide + n);
+                let read = of.memory.read.at::<T>().add(row * wide + n);
+                *read = *hidden * *mask.add(n);
+            }
+        }
+    }
+
+    /// The step's hidden states into the output, and the states of texts that end.
+    unsafe fn put_out(
+        &self,
+        of: &Direction<T>,
+        step: usize,
+        places: Range<usize>,
+        hidden: *const T,
+        cells: *const T,
+    ) {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        for (n, place) in places.enumerate() {
+            let (text, when) = (plan.order[place], plan.when(step, place, of.number == 1));
+            let (p, h) = (sizes.output, sizes.hidden);
+            // SAFETY: the text has this step, and its rows are this share's.
+            unsafe {
+                let hidden = hidden.add(n * sizes.wide_output::<T>());
+                copy(hidden, self.output.row(when, text).add(of.number * p), p);
+                if plan.lengths[place] == step + 1 {
+                    copy(hidden, of.h_end.add(text * p), p);
+                    copy(cells.add(n * sizes.wide::<T>()), of.c_end.add(text * h), h);
+                }
+            }
+        }
+    }
+}
+
+/// What threads share though it has pointers.
+pub(super) struct Shared<'a, F>(pub &'a F);
+
+// SAFETY: the jobs write to places of their own.
+unsafe impl<F> Sync for Shared<'_, F> {}
+
+impl<F> Shared<'_, F> {
+    pub fn get(&self) -> &F {
+        self.0
+    }
+}
+
+/// # Safety
+///
+/// Both lead to so many numbers.
+pub(super) unsafe fn copy<T>(from: *const T, to: *mut T, count: usize) {
+    // SAFETY: as the caller says; they never overlap here.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, count) }
+}
+
+/// As [`copy`], with zeros up to `wide`.
+///
+/// # Safety
+///
+/// As of [`copy`], and `to` leads to `wide` numbers.
+pub(super) unsafe fn put<T: Real>(from: *const T, to: *mut T, count: usize, wide: usize) {
+    // SAFETY: as the caller says.
+    unsafe {
+        copy(from, to, count);
+        for n in count..wide {
+            to.add(n).write(T::default());
+        }
+    }
+}

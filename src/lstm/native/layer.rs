@@ -1,0 +1,228 @@
+//! One layer's sizes, weights and memory, as both ways through it use them.
+
+use super::isa::Masks;
+use super::lanes::Real;
+use super::plan::Plan;
+use super::product::{Buffer, Panels, Ptr};
+
+/// The numbers of a layer's call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sizes {
+    pub input: usize,
+    pub hidden: usize,
+    /// What a direction puts out.
+    pub output: usize,
+    pub projected: bool,
+    pub bias: bool,
+    pub directions: usize,
+    /// No gradient flows from one block of so many steps into the one before.
+    pub truncate: Option<usize>,
+}
+
+impl Sizes {
+    /// The hidden size in whole registers: what stands behind it is zero, or never
+    /// looked at.
+    pub fn wide<T: Real>(&self) -> usize {
+        self.hidden.next_multiple_of(T::kernels().lanes)
+    }
+
+    /// The output's size in the same way.
+    pub fn wide_output<T: Real>(&self) -> usize {
+        self.output.next_multiple_of(T::kernels().lanes)
+    }
+}
+
+/// A tensor `[T, B, F]` whose last dimension is contiguous.
+pub(super) struct Sequence<T> {
+    pub at: Ptr<T>,
+    pub by_time: usize,
+    pub by_text: usize,
+}
+
+impl<T> Clone for Sequence<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Sequence<T> {}
+
+impl<T: Real> Sequence<T> {
+    pub const NONE: Sequence<T> = Sequence {
+        at: Ptr::NULL,
+        by_time: 0,
+        by_text: 0,
+    };
+
+    /// Of a tensor of this dtype whose last stride is 1.
+    pub fn of(tensor: &tch::Tensor) -> Self {
+        debug_assert_eq!(tensor.kind(), T::KIND);
+        let stride = tensor.stride();
+        Sequence {
+            at: Ptr(tensor.data_ptr().cast()),
+            by_time: stride[0] as usize,
+            by_text: stride[1] as usize,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// There is such a step of such a text.
+    pub unsafe fn row(self, time: usize, text: usize) -> *mut T {
+        // SAFETY: as the caller says.
+        unsafe { self.at.add(time * self.by_time + text * self.by_text) }
+    }
+}
+
+/// The parameters of a direction, in libtorch's memory, contiguous.
+pub(super) struct Weights<T> {
+    pub ih: Ptr<T>,
+    pub hh: Ptr<T>,
+    /// Null without biases.
+    pub b_ih: Ptr<T>,
+    pub b_hh: Ptr<T>,
+    /// Null without a projection.
+    pub hr: Ptr<T>,
+}
+
+impl<T: Real> Weights<T> {
+    /// The sum of both biases, laid out `[4][wide]`.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are valid.
+    pub unsafe fn bias(&self, sizes: &Sizes) -> Buffer {
+        let wide = sizes.wide::<T>();
+        let buffer = Buffer::zeros::<T>(4 * wide);
+        if sizes.bias {
+            for gate in 0..4 {
+                for unit in 0..sizes.hidden {
+                    let n = gate * sizes.hidden + unit;
+                    // SAFETY: both biases have 4 * hidden numbers.
+                    unsafe {
+                        let sum = *self.b_ih.add(n) + *self.b_hh.add(n);
+                        buffer.at::<T>().add(gate * wide + unit).write(sum);
+                    }
+                }
+            }
+        }
+        buffer
+    }
+
+    /// The row of a weight `[4H, columns]` for this place in `[4][wide]`; null behind
+    /// the real units.
+    ///
+    /// # Safety
+    ///
+    /// `weight` has so many rows.
+    pub unsafe fn row(weight: Ptr<T>, columns: usize, sizes: &Sizes, n: usize) -> *const T {
+        let wide = sizes.wide::<T>();
+        let (gate, unit) = (n / wide, n % wide);
+        match unit < sizes.hidden {
+            // SAFETY: as the caller says.
+            true => unsafe { weight.add((gate * sizes.hidden + unit) * columns) },
+            false => std::ptr::null(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The pointers are valid.
+    pub unsafe fn forward_panels(&self, sizes: &Sizes) -> (Panels, Panels, Option<Panels>) {
+        // SAFETY: the weights have these shapes.
+        unsafe {
+            let ih = Panels::of_gates(sizes.input, sizes.hidden, self.ih.0);
+            let hh = Panels::of_gates(sizes.output, sizes.hidden, self.hh.0);
+            let hr = (sizes.projected)
+                .then(|| Panels::transposed(sizes.hidden, sizes.output, self.hr.0));
+            (ih, hh, hr)
+        }
+    }
+}
+
+/// What a direction computes and its way back needs. Without a way back only the last
+/// step's is there.
+pub(super) struct Memory {
+    /// `[tokens][4][wide]`: i, f, g, o.
+    pub gates: Buffer,
+    /// `[batch + tokens][wide]`: the cell states, as [`Plan::before`] says.
+    pub cells: Buffer,
+    /// `[tokens][wide]`: tanh of the cell state; without a way back nothing.
+    pub tanh: Buffer,
+    /// `[batch + tokens][wide output]`.
+    pub hidden: Buffer,
+    /// As `hidden`, with the recurrent mask: what the gates read. Empty without.
+    pub read: Buffer,
+    /// `[tokens][wide]`: what is projected. Empty without a projection.
+    pub out: Buffer,
+    /// Of what happens inside of the steps, each empty if it does not happen.
+    pub masks: Dropped,
+}
+
+/// Masks in the order of the tokens, padded to whole registers.
+pub(super) struct Dropped {
+    /// `[batch][wide output]`: factors for the hidden state that is read.
+    pub recurrent: Buffer,
+    /// `[tokens][wide]`: factors for the candidate.
+    pub candidate: Buffer,
+    /// `[tokens][wide]`: 1 where the new cell state is taken.
+    pub cell: Buffer,
+    /// `[tokens][wide output]`: the same of the hidden state.
+    pub hidden: Buffer,
+}
+
+impl Dropped {
+    /// # Safety
+    ///
+    /// The masks have a row for this token.
+    pub unsafe fn of<T: Real>(&self, token: usize, wide: usize) -> Masks<T> {
+        // SAFETY: as the caller says.
+        unsafe {
+            Masks {
+                candidate: present::<T>(&self.candidate).add(token * wide),
+                cell: present::<T>(&self.cell).add(token * wide),
+            }
+        }
+    }
+}
+
+/// Null if it is empty.
+pub(super) fn present<T: Real>(buffer: &Buffer) -> Ptr<T> {
+    match buffer.tensor.numel() {
+        0 => Ptr::NULL,
+        _ => buffer.at(),
+    }
+}
+
+/// Runs every job, on as many threads as libtorch is set to, if there are so many jobs.
+pub(super) fn at_once<J: Send>(jobs: Vec<J>, run: impl Fn(J) + Sync) {
+    let threads = threads().min(jobs.len());
+    if threads < 2 {
+        return jobs.into_iter().for_each(run);
+    }
+    let mut hands: Vec<Vec<J>> = (0..threads).map(|_| Vec::new()).collect();
+    for (n, job) in jobs.into_iter().enumerate() {
+        hands[n % threads].push(job);
+    }
+    let run = &run;
+    rayon::scope(|scope| {
+        for jobs in hands {
+            scope.spawn(move |_| jobs.into_iter().for_each(run));
+        }
+    });
+}
+
+fn threads() -> usize {
+    tch::get_num_threads().max(1) as usize
+}
+
+/// Into how many shares the texts of a direction are cut.
+pub(super) fn shares(plan: &Plan, sizes: &Sizes) -> Vec<std::ops::Range<usize>> {
+    let (hidden, inputs) = (sizes.hidden, sizes.input + sizes.output);
+    // A thread is worth its start from about a tenth of a millisecond on.
+    let work = plan.tokens() * hidden * 4 * inputs * sizes.directions;
+    let worth = (work / WORTH_A_THREAD).clamp(1, threads());
+    plan.shares(worth.div_ceil(sizes.directions))
+}
+
+/// Multiplications and additions.
+const WORTH_A_THREAD: usize = 4_000_000;

@@ -1,0 +1,271 @@
+//! Products of matrices, cut into tiles. The right side is packed once into panels, as
+//! a tile reads it; the rows of the left side and of the result lie wherever they lie.
+
+use tch::{Device, Tensor};
+
+use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
+use super::lanes::Real;
+
+/// Numbers in memory that libtorch owns, aligned to a register.
+pub(super) struct Buffer {
+    pub tensor: Tensor,
+}
+
+impl Buffer {
+    /// Of whatever stood there.
+    pub fn raw<T: Real>(count: usize) -> Buffer {
+        let tensor = Tensor::empty([count as i64], (T::KIND, Device::Cpu));
+        Buffer { tensor }
+    }
+
+    pub fn zeros<T: Real>(count: usize) -> Buffer {
+        let tensor = Tensor::zeros([count as i64], (T::KIND, Device::Cpu));
+        Buffer { tensor }
+    }
+
+    pub fn at<T: Real>(&self) -> Ptr<T> {
+        debug_assert_eq!(self.tensor.kind(), T::KIND);
+        Ptr(self.tensor.data_ptr().cast())
+    }
+}
+
+/// A pointer that threads share, each for rows of its own.
+pub(super) struct Ptr<T>(pub *mut T);
+
+impl<T> Clone for Ptr<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Ptr<T> {}
+
+// SAFETY: as safe as what is done with it, which is unsafe to say.
+unsafe impl<T> Send for Ptr<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Ptr<T> {}
+
+impl<T> Ptr<T> {
+    pub const NULL: Ptr<T> = Ptr(std::ptr::null_mut());
+
+    pub fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// # Safety
+    ///
+    /// So many numbers on there must still be memory of the same piece; null stays
+    /// null.
+    pub unsafe fn add(self, count: usize) -> *mut T {
+        match self.0.is_null() {
+            true => self.0,
+            // SAFETY: as the caller says.
+            false => unsafe { self.0.add(count) },
+        }
+    }
+}
+
+/// A matrix `[depth, columns]` as the right side of products.
+pub(super) struct Panels {
+    buffer: Buffer,
+    depth: usize,
+    /// The columns in whole registers.
+    pub width: usize,
+    /// Registers in each panel but the last.
+    vectors: usize,
+}
+
+impl Panels {
+    fn new<T: Real>(depth: usize, columns: usize) -> Panels {
+        let width = columns.next_multiple_of(T::kernels().lanes);
+        Panels {
+            buffer: Buffer::raw::<T>(depth * width),
+            depth,
+            width,
+            vectors: VECTORS,
+        }
+    }
+
+    /// From rows `[columns]` that `row` points to; null: zeros.
+    ///
+    /// # Safety
+    ///
+    /// What `row` gives is null or leads to `columns` numbers.
+    pub unsafe fn of_rows<T: Real>(
+        depth: usize,
+        columns: usize,
+        row: impl Fn(usize) -> *const T,
+    ) -> Panels {
+        let mut panels = Self::new::<T>(depth, columns);
+        // SAFETY: as the caller says.
+        unsafe { panels.refill(depth, columns, row) };
+        panels
+    }
+
+    /// The same in the memory of one of this depth or more.
+    ///
+    /// # Safety
+    ///
+    /// As of [`of_rows`](Self::of_rows).
+    pub unsafe fn refill<T: Real>(
+        &mut self,
+        depth: usize,
+        columns: usize,
+        row: impl Fn(usize) -> *const T,
+    ) {
+        assert!(depth * self.width <= self.buffer.tensor.numel());
+        self.depth = depth;
+        let panel = self.vectors * T::kernels().lanes;
+        let to = self.buffer.at::<T>().0;
+        for k in 0..depth {
+            let from = row(k);
+            for first in (0..self.width).step_by(panel) {
+                let wide = panel.min(self.width - first);
+                let real = if from.is_null() {
+                    0
+                } else {
+                    wide.min(columns.saturating_sub(first))
+                };
+                // SAFETY: the panel that begins at this column begins at number
+                // first * depth; the caller says what `from` is.
+                unsafe {
+                    let to = to.add(first * depth + k * wide);
+                    if real > 0 {
+                        std::ptr::copy_nonoverlapping(from.add(first), to, real);
+                    }
+                    for n in real..wide {
+                        to.add(n).write(T::default());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The transpose of `from` `[columns, depth]`.
+    ///
+    /// # Safety
+    ///
+    /// `from` leads to so many numbers.
+    pub unsafe fn transposed<T: Real>(depth: usize, columns: usize, from: *const T) -> Panels {
+        let panels = Self::new::<T>(depth, columns);
+        let panel = VECTORS * T::kernels().lanes;
+        for first in (0..panels.width).step_by(panel) {
+            let wide = panel.min(panels.width - first);
+            for n in 0..wide {
+                // SAFETY: as above.
+                unsafe {
+                    let to = panels.buffer.at::<T>().0.add(first * depth + n);
+                    let real = first + n < columns;
+                    for k in 0..depth {
+                        let value = match real {
+                            true => *from.add((first + n) * depth + k),
+                            false => T::default(),
+                        };
+                        to.add(k * wide).write(value);
+                    }
+                }
+            }
+        }
+        panels
+    }
+
+    /// The transpose of weights `[4, hidden, depth]`, a panel for each register of
+    /// units, with all four gates of these: the result is laid out `[4][wide]`, with
+    /// `wide` whole registers.
+    ///
+    /// # Safety
+    ///
+    /// `from` leads to so many numbers.
+    pub unsafe fn of_gates<T: Real>(depth: usize, hidden: usize, from: *const T) -> Panels {
+        let lanes = T::kernels().lanes;
+        let wide = hidden.next_multiple_of(lanes);
+        let panels = Self::new::<T>(depth, 4 * wide);
+        let to = panels.buffer.at::<T>().0;
+        for unit in 0..wide {
+            for gate in 0..4 {
+                // SAFETY: the panel of this unit begins at unit / lanes * 4 * lanes *
+                // depth, and each of its rows has 4 * lanes numbers.
+                unsafe {
+                    let block = unit / lanes * 4 * lanes * depth;
+                    let to = to.add(block + gate * lanes + unit % lanes);
+                    let from = from.add((gate * hidden + unit.min(hidden - 1)) * depth);
+                    for k in 0..depth {
+                        let value = match unit < hidden {
+                            true => *from.add(k),
+                            false => T::default(),
+                        };
+                        to.add(k * 4 * lanes).write(value);
+                    }
+                }
+            }
+        }
+        panels
+    }
+
+    /// The panel of the register of units that begins with this one, of panels made by
+    /// [`of_gates`](Self::of_gates).
+    pub fn gates_of<T: Real>(&self, unit: usize) -> *const T {
+        debug_assert!(4 * unit < self.width);
+        // SAFETY: within the buffer, see `of_gates`.
+        unsafe { self.buffer.at::<T>().0.add(4 * unit * self.depth) }
+    }
+}
+
+/// The left side of a product: its rows, and from one of their numbers to the next.
+pub(super) struct Left<A> {
+    pub row: A,
+    pub step: usize,
+}
+
+/// `C = A B` for `rows` rows, or `C += A B`; the rows of C have `panels.width` numbers.
+///
+/// # Safety
+///
+/// The pointers lead to so many numbers, and C is nobody else's.
+pub(super) unsafe fn product<T: Real>(
+    rows: usize,
+    left: Left<impl Fn(usize) -> *const T>,
+    panels: &Panels,
+    c: impl Fn(usize) -> *mut T,
+    add: bool,
+) {
+    let kernels = T::kernels();
+    let panel = panels.vectors * kernels.lanes;
+    let b = panels.buffer.at::<T>().0;
+    for first in (0..panels.width).step_by(panel) {
+        let wide = panel.min(panels.width - first);
+        for_tiles(kernels, rows, |row, count| {
+            // SAFETY: as the caller says.
+            unsafe {
+                let tile = Tile {
+                    rows: count,
+                    vectors: wide / kernels.lanes,
+                    depth: panels.depth,
+                    a: rows_of(row, count, &left.row),
+                    a_step: left.step,
+                    b: b.add(first * panels.depth),
+                    c: rows_of(row, count, |n| c(n).add(first)),
+                    c_step: kernels.lanes,
+                    start: if add { Start::There } else { Start::Zero },
+                };
+                (kernels.tile)(&tile);
+            }
+        });
+    }
+}
+
+/// Calls `of(first row, count)` for rows in portions that a tile can have, about
+/// equally many in each.
+pub(super) fn for_tiles<T>(kernels: &Kernels<T>, rows: usize, mut of: impl FnMut(usize, usize)) {
+    let tiles = rows.div_ceil(kernels.rows);
+    let mut first = 0;
+    for tile in 0..tiles {
+        let count = (rows - first).div_ceil(tiles - tile);
+        of(first, count);
+        first += count;
+    }
+}
+
+/// Pointers to the rows of a tile; those that it has not are those of its first.
+pub(super) fn rows_of<P>(first: usize, count: usize, row: impl Fn(usize) -> P) -> [P; ROWS] {
+    std::array::from_fn(|r| row(first + if r < count { r } else { 0 }))
+}

@@ -1,0 +1,232 @@
+//! The sigmoid and the tanh over all of f32, and each instruction set against the rest.
+
+use tch::{Kind, Tensor};
+
+use super::isa::{Kernels, f32_kernels, f64_kernels};
+use super::lanes::Real;
+use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, params};
+use crate::random::Stream;
+
+/// Where `x` stands among all f32, in order.
+fn rank(x: f32) -> i64 {
+    let bits = i64::from(x.to_bits() & 0x7fff_ffff);
+    if x.is_sign_negative() { -bits } else { bits }
+}
+
+fn curve<T: Real>(kernels: &Kernels<T>, x: &[T], tanh: bool) -> Vec<T> {
+    let mut y = vec![T::default(); x.len()];
+    assert_eq!(x.len() % kernels.lanes, 0);
+    // SAFETY: this machine has the instructions, and the lengths are as they must be.
+    unsafe { (kernels.curves)(x, &mut y, tanh) };
+    y
+}
+
+/// Every `step`-th f32 that is a number.
+fn numbers(step: usize) -> Vec<f32> {
+    let bits = (0..=f32::INFINITY.to_bits()).step_by(step);
+    let mut all: Vec<f32> = bits.map(f32::from_bits).flat_map(|x| [x, -x]).collect();
+    all.extend([f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN]);
+    all.resize(all.len().next_multiple_of(16), 0.0);
+    all
+}
+
+/// In units of the last place of f32, the largest distance of ours to the truth and to
+/// libtorch's, and where.
+fn distances(kernels: &Kernels<f32>, x: &[f32], tanh: bool) -> [(f64, f32); 2] {
+    let ours = curve(kernels, x, tanh);
+    let tensor = Tensor::from_slice(x);
+    let torchs = if tanh {
+        tensor.tanh()
+    } else {
+        tensor.sigmoid()
+    };
+    let torchs = Vec::<f32>::try_from(torchs).unwrap();
+    let mut worst = [(0.0, 0.0); 2];
+    for ((&x, &y), &torchs) in x.iter().zip(&ours).zip(&torchs) {
+        let wide = f64::from(x);
+        let truth = if tanh {
+            wide.tanh()
+        } else {
+            1.0 / (1.0 + (-wide).exp())
+        };
+        // Of numbers too small for e^-x to be finite libtorch says 0, and so do we.
+        let truth = if !tanh && x < -88.7 {
+            f64::from(torchs)
+        } else {
+            truth
+        };
+        let unit = f64::from(f32::from_bits((truth.abs() as f32).to_bits() + 1))
+            - f64::from(truth.abs() as f32);
+        let from_truth = (f64::from(y) - truth).abs() / unit;
+        let from_torch = rank(y).abs_diff(rank(torchs)) as f64;
+        for (worst, distance) in worst.iter_mut().zip([from_truth, from_torch]) {
+            if distance > worst.0 || distance.is_nan() {
+                *worst = (distance, x);
+            }
+        }
+    }
+    worst
+}
+
+fn measure(step: usize) {
+    let x = numbers(step);
+    for kernels in f32_kernels() {
+        for (name, tanh) in [("sigmoid", false), ("tanh", true)] {
+            let [truth, torch] = distances(kernels, &x, tanh);
+            eprintln!(
+                "{name}, {}: {:.2} ulp from the truth (at {:e}), {} from libtorch (at {:e})",
+                kernels.name, truth.0, truth.1, torch.0, torch.1
+            );
+            assert!(truth.0 <= 2.5 && torch.0 <= 3.0, "{name}, {}", kernels.name);
+        }
+    }
+}
+
+#[test]
+fn sigmoid_and_tanh_are_near_the_truth_and_libtorch() {
+    measure(1009);
+}
+
+#[test]
+#[ignore = "a hundred million numbers for each instruction set"]
+fn sigmoid_and_tanh_are_near_for_very_many_numbers() {
+    measure(37);
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    for kernels in f32_kernels() {
+        for tanh in [false, true] {
+            let y = curve(kernels, &[f32::NAN; 16], tanh);
+            assert!(y.iter().all(|y| y.is_nan()), "{}", kernels.name);
+            let x = [f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0].repeat(4);
+            let y = curve(kernels, &x, tanh);
+            let expected = if tanh {
+                [1.0, -1.0, 0.0, 0.0]
+            } else {
+                [1.0, 0.0, 0.5, 0.5]
+            };
+            assert_eq!(y[..4], expected, "{}", kernels.name);
+        }
+    }
+}
+
+#[test]
+fn in_f64_they_are_the_standard_librarys() {
+    let x: Vec<f64> = (-400..400).map(|n| f64::from(n) / 10.0).collect();
+    let tensor = Tensor::from_slice(&x);
+    for kernels in f64_kernels() {
+        for (tanh, torchs) in [(false, tensor.sigmoid()), (true, tensor.tanh())] {
+            let ours = Tensor::from_slice(&curve(kernels, &x, tanh));
+            let error = ((ours - &torchs) / torchs.abs().clamp_min(1e-300))
+                .abs()
+                .max();
+            assert_eq!(error.kind(), Kind::Double);
+            assert!(
+                error.double_value(&[]) < 1e-15,
+                "{}: {error:?}",
+                kernels.name
+            );
+        }
+    }
+}
+
+/// Two layers in both directions, large enough for two threads, and ragged.
+fn large(kind: Kind) -> (Lstm, Tensor, Vec<i64>) {
+    let config = LstmConfig {
+        num_layers: 2,
+        bidirectional: true,
+        ..LstmConfig::new(70, 90)
+    };
+    let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "t")).unwrap();
+    lstm.map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
+    let x = params::normal(&[23, 31, 70], Stream::new(2, "t")).to_kind(kind);
+    let lengths = (0..23).map(|text| text * 11 % 32).collect();
+    (lstm, x.set_requires_grad(true), lengths)
+}
+
+/// Outputs, states, and the gradients of the input and all parameters.
+fn everything((lstm, x, lengths): &(Lstm, Tensor, Vec<i64>), engine: Engine) -> Vec<Tensor> {
+    let call = Call {
+        lengths: Some(lengths),
+        engine,
+        ..Call::default()
+    };
+    let out = lstm.forward(x, &call).unwrap();
+    let loss = out.output.square().sum(x.kind()) + out.state.c.sum(x.kind());
+    let mut of = vec![x];
+    of.extend(lstm.parameters().into_iter().map(|(_, tensor)| tensor));
+    let mut all = Tensor::run_backward(&[loss], &of, false, false);
+    all.extend([out.output, out.state.h, out.state.c]);
+    all
+}
+
+#[test]
+fn a_batch_of_many_tokens_equals_the_plain_engine() {
+    for (kind, bound) in [(Kind::Double, 1e-13), (Kind::Float, 1e-5)] {
+        let case = large(kind);
+        let both = [Engine::Plain, Engine::Native].map(|engine| everything(&case, engine));
+        for (a, b) in both[0].iter().zip(&both[1]) {
+            let scale = a.abs().max().double_value(&[]).max(1.0);
+            let apart = (a - b).abs().max().double_value(&[]) / scale;
+            assert!(apart < bound, "{kind:?} {apart:e}");
+        }
+    }
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let case = large(Kind::Float);
+    let threads = tch::get_num_threads();
+    let of = [1, 2, 3].map(|count| {
+        tch::set_num_threads(count);
+        everything(&case, Engine::Native)
+    });
+    tch::set_num_threads(threads);
+    for other in &of[1..] {
+        assert!(of[0].iter().zip(other).all(|(a, b)| a.equal(b)));
+    }
+}
+
+#[test]
+fn without_gradients_the_results_are_the_same_bits() {
+    let (lstm, x, lengths) = large(Kind::Float);
+    let call = Call {
+        lengths: Some(&lengths),
+        engine: Engine::Native,
+        ..Call::default()
+    };
+    let kept = lstm.forward(&x, &call).unwrap();
+    let bare = tch::no_grad(|| lstm.forward(&x, &call).unwrap());
+    assert!(kept.output.requires_grad() && !bare.output.requires_grad());
+    assert!(kept.output.equal(&bare.output));
+    assert!(kept.state.h.equal(&bare.state.h) && kept.state.c.equal(&bare.state.c));
+}
+
+#[test]
+fn what_it_has_not_is_refused() {
+    let (lstm, x, _) = large(Kind::Float);
+    let call = Call {
+        engine: Engine::Native,
+        ..Call::default()
+    };
+    let loss = lstm.forward(&x, &call).unwrap().output.sum(Kind::Float);
+    let error = Tensor::f_run_backward(&[&loss], &[&x], true, true).unwrap_err();
+    assert!(
+        error.to_string().contains("no gradients of gradients"),
+        "{error}"
+    );
+    // The graph is whole, and gives the first ones, as often as it is kept.
+    let first = Tensor::run_backward(&[&loss], &[&x], true, false);
+    let second = Tensor::run_backward(&[&loss], &[&x], false, false);
+    assert!(first[0].equal(&second[0]));
+
+    let low = lstm.in_kind(Kind::BFloat16);
+    let error = low.forward(&x.to_kind(Kind::BFloat16), &call).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("engine: native computes in f32"),
+        "{error}"
+    );
+}
