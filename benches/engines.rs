@@ -2,7 +2,8 @@
 //! that alternate, and in the same run what a product of matrices reaches, since other
 //! work on the machine slows all three.
 //!
-//! `cargo bench --bench engines`; `THREADS` for another number of threads.
+//! `cargo bench --bench engines`; `THREADS` for another number of threads, `ONLY` for
+//! the shapes with this in their names.
 
 use std::time::Instant;
 
@@ -126,7 +127,11 @@ fn main() {
         "{:<48} {:>10} {:>10} {:>7}",
         "", "fused ms", "native ms", "ratio"
     );
-    for shape in shapes() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    for shape in shapes()
+        .into_iter()
+        .filter(|shape| shape.name.contains(&only))
+    {
         let config = LstmConfig {
             bidirectional: shape.bidirectional,
             ..LstmConfig::new(shape.input, shape.hidden)

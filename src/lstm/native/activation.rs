@@ -48,15 +48,14 @@ pub(super) unsafe fn sigmoid<V: Singles>(x: V) -> V {
         // Beyond, e^-x is nothing beside 1, or infinite.
         let x = x.at_most(80.0).at_least(-89.0);
         let (p, n) = reduced(V::splat(0.0).sub(x));
-        // Half of 2^n, since 2^128 is none.
+        // Half of 2^n, since 2^128 is none; with it half of 1 + e^-x, rounded once.
         let half = n.shift_into_exponent(126 << 23);
-        let e = half.mul_add(p, half);
-        let one = V::splat(1.0);
-        one.div(e.mul_add(V::splat(2.0), one))
+        let sum = half.mul_add(p, half.add(V::splat(0.5)));
+        V::splat(1.0).div(sum.add(sum))
     }
 }
 
-/// `-m / (2 + m)` with `m = e^(-2|x|) - 1`, and the sign of `x`.
+/// `(1 - m) / (1 + m)` with `m = e^(-2|x|)`, and the sign of `x`.
 #[inline(always)]
 pub(super) unsafe fn tanh<V: Singles>(x: V) -> V {
     unsafe {
@@ -64,8 +63,9 @@ pub(super) unsafe fn tanh<V: Singles>(x: V) -> V {
         let size = x.abs().at_most(10.0);
         let (p, n) = reduced(size.mul(V::splat(-2.0)));
         let power = n.shift_into_exponent(127 << 23);
-        let m = power.mul_add(p, power.sub(V::splat(1.0)));
-        let quotient = V::splat(0.0).sub(m).div(m.add(V::splat(2.0)));
-        quotient.with_sign_of(x)
+        let one = V::splat(1.0);
+        let less = power.mul_add(p, power.sub(one));
+        let more = power.mul_add(p, power.add(one));
+        V::splat(0.0).sub(less).div(more).with_sign_of(x)
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(super) tile: unsafe fn(&Tile<T>),
     pub(super) gates: unsafe fn(&Gates<T>),
     pub(super) slopes: unsafe fn(&Slopes<T>),
+    /// See [`Lanes::transpose`].
+    pub(super) transpose: unsafe fn(*const T, usize, *mut T, usize),
     #[cfg(test)]
     pub(super) curves: unsafe fn(&[T], &mut [T], bool),
 }
@@ -290,6 +292,10 @@ macro_rules! kernels {
             unsafe fn slopes(of: &Slopes<$real>) {
                 unsafe { super::slopes::<$lanes>(of) }
             }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn transpose(from: *const $real, depth: usize, to: *mut $real, apart: usize) {
+                unsafe { <$lanes as Lanes>::transpose(from, depth, to, apart) }
+            }
             #[cfg(test)]
             $(#[target_feature(enable = $features)])?
             unsafe fn curves(from: &[$real], to: &mut [$real], tanh: bool) {
@@ -302,6 +308,7 @@ macro_rules! kernels {
                 tile,
                 gates,
                 slopes,
+                transpose,
                 #[cfg(test)]
                 curves,
             };

@@ -42,6 +42,30 @@ pub(super) trait Lanes: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     unsafe fn sigmoid(self) -> Self;
     unsafe fn tanh(self) -> Self;
+    /// The transpose of `from` `[COUNT, depth]`, its rows side by side in memory, into
+    /// `to` `[depth, COUNT]`, whose rows are so many numbers apart.
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self::Real, depth: usize, to: *mut Self::Real, apart: usize) {
+        // SAFETY: the caller has so many numbers at both.
+        unsafe { transpose_from::<Self>(0, from, depth, to, apart) }
+    }
+}
+
+/// The part of [`Lanes::transpose`] from this column on, one number after another.
+#[inline(always)]
+unsafe fn transpose_from<V: Lanes>(
+    first: usize,
+    from: *const V::Real,
+    depth: usize,
+    to: *mut V::Real,
+    apart: usize,
+) {
+    for k in first..depth {
+        for n in 0..V::COUNT {
+            // SAFETY: as the caller of `transpose` says.
+            unsafe { *to.add(k * apart + n) = *from.add(n * depth + k) };
+        }
+    }
 }
 
 /// What the sigmoid and the tanh of f32 need besides (`activation.rs`).
@@ -164,6 +188,33 @@ mod x86 {
     use super::super::activation;
     use super::{Lanes, Singles};
 
+    /// The transpose of eight rows of eight, `stride` apart, into rows `apart`.
+    #[inline(always)]
+    unsafe fn eight_by_eight(from: *const f32, stride: usize, to: *mut f32, apart: usize) {
+        // SAFETY: the caller has AVX2, and so many rows at both.
+        unsafe {
+            // Of rows 4 apart the quarters that belong together.
+            let pair = |n: usize, half: usize| {
+                let at = |n: usize| _mm_loadu_ps(from.add(n * stride + 4 * half));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(at(n)), at(n + 4))
+            };
+            for half in 0..2 {
+                let (a, b, c, d) = (pair(0, half), pair(1, half), pair(2, half), pair(3, half));
+                let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                let (low2, high2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+                let columns = [
+                    _mm256_shuffle_ps::<0x44>(low, low2),
+                    _mm256_shuffle_ps::<0xee>(low, low2),
+                    _mm256_shuffle_ps::<0x44>(high, high2),
+                    _mm256_shuffle_ps::<0xee>(high, high2),
+                ];
+                for (k, column) in columns.into_iter().enumerate() {
+                    _mm256_storeu_ps(to.add((4 * half + k) * apart), column);
+                }
+            }
+        }
+    }
+
     macro_rules! register {
         ($register:ty, $count:literal, $splat:ident, $load:ident, $store:ident, $add:ident,
          $sub:ident, $mul:ident, $mul_add:ident, $div:ident, $min:ident, $max:ident,
@@ -209,6 +260,18 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn tanh(self) -> Self {
                     unsafe { activation::tanh(self) }
+                }
+                #[inline(always)]
+                unsafe fn transpose(from: *const f32, depth: usize, to: *mut f32, apart: usize) {
+                    unsafe {
+                        for k in (0..depth / 8 * 8).step_by(8) {
+                            for n in (0..$count).step_by(8) {
+                                let to = to.add(k * apart + n);
+                                eight_by_eight(from.add(n * depth + k), depth, to, apart);
+                            }
+                        }
+                        super::transpose_from::<Self>(depth / 8 * 8, from, depth, to, apart);
+                    }
                 }
             }
 

@@ -180,20 +180,26 @@ impl Panels {
         let wide = hidden.next_multiple_of(lanes);
         let panels = Self::new::<T>(depth, 4 * wide);
         let to = panels.buffer.at::<T>().0;
-        for unit in 0..wide {
+        for unit in (0..wide).step_by(lanes) {
+            let real = lanes.min(hidden - unit);
             for gate in 0..4 {
-                // SAFETY: the panel of this unit begins at unit / lanes * 4 * lanes *
-                // depth, and each of its rows has 4 * lanes numbers.
+                // SAFETY: the panel of these units begins at 4 * unit * depth, and each
+                // of its rows has 4 * lanes numbers.
                 unsafe {
-                    let block = unit / lanes * 4 * lanes * depth;
-                    let to = to.add(block + gate * lanes + unit % lanes);
-                    let from = from.add((gate * hidden + unit.min(hidden - 1)) * depth);
+                    let to = to.add(4 * unit * depth + gate * lanes);
+                    let from = from.add((gate * hidden + unit) * depth);
+                    if real == lanes {
+                        (T::kernels().transpose)(from, depth, to, 4 * lanes);
+                        continue;
+                    }
                     for k in 0..depth {
-                        let value = match unit < hidden {
-                            true => *from.add(k),
-                            false => T::default(),
-                        };
-                        to.add(k * 4 * lanes).write(value);
+                        for n in 0..lanes {
+                            let value = match n < real {
+                                true => *from.add(n * depth + k),
+                                false => T::default(),
+                            };
+                            to.add(k * 4 * lanes + n).write(value);
+                        }
                     }
                 }
             }

@@ -77,7 +77,7 @@ fn measure(step: usize) {
                 "{name}, {}: {:.2} ulp from the truth (at {:e}), {} from libtorch (at {:e})",
                 kernels.name, truth.0, truth.1, torch.0, torch.1
             );
-            assert!(truth.0 <= 2.5 && torch.0 <= 3.0, "{name}, {}", kernels.name);
+            assert!(truth.0 <= 2.5 && torch.0 <= 4.0, "{name}, {}", kernels.name);
         }
     }
 }
