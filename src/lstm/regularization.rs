@@ -125,8 +125,8 @@ impl Regularization {
     pub(crate) fn expect_reach(&self, engine: Engine) -> Result<()> {
         match self.inside_of_a_step() {
             Some(key) if engine == Engine::Fused => {
-                let message = "happens inside of a step, where only the plain engine reaches; \
-                               train with engine plain, or set it to 0";
+                let message = "happens inside of a step, where libtorch's LSTM does not reach; \
+                               train with engine native or plain, or set it to 0";
                 Err(Error::config(format!("regularization.{key}"), message))
             }
             _ => Ok(()),

@@ -1,9 +1,10 @@
 //! Sigmoid and tanh of f32, many at once.
 //!
 //! Both stand on `e^r - 1` for `|r| <= ln 2 / 2`, a polynomial that is off by less than
-//! 0.3 ulp before rounding. The results are within 2.5 ulp of the truth, and within 3
-//! of libtorch's (the tests measure it over all f32): where they differ at all it is in
-//! the last two bits. Infinities and NaN come out as from libtorch.
+//! a quarter of an ulp before rounding. Measured over a hundred million f32 of both
+//! signs and all sizes: the sigmoid is within 2.4 ulp of the truth, the tanh within
+//! 2.1; from libtorch's they are 4 and 2 apart at most (the tests hold them to 2.5 and
+//! 4). Infinities and NaN come out as from libtorch.
 
 use super::lanes::Singles;
 

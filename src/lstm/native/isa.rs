@@ -88,7 +88,6 @@ pub(super) struct Slopes<T> {
 /// The loops for one instruction set. To call them this machine must have it, and
 /// every pointer must lead to what is said of it.
 pub(crate) struct Kernels<T: 'static> {
-    #[cfg_attr(not(test), expect(dead_code))]
     pub(super) name: &'static str,
     /// Numbers in a register.
     pub(super) lanes: usize,
@@ -326,24 +325,35 @@ kernels!(PORTABLE_F64, portable_f64, "portable", Array<f64, 2, FUSED>, f64, 3);
 kernels!(
     AVX2_F32,
     avx2_f32,
-    "AVX2",
+    "avx2",
     std::arch::x86_64::__m256,
     f32,
     3,
     "avx2,fma"
 );
 #[cfg(target_arch = "x86_64")]
-kernels!(AVX2_F64, avx2_f64, "AVX2", Array<f64, 4, true>, f64, 3, "avx2,fma");
+kernels!(AVX2_F64, avx2_f64, "avx2", Array<f64, 4, true>, f64, 3, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 kernels!(
     AVX512_F32,
     avx512_f32,
-    "AVX-512",
+    "avx512",
     std::arch::x86_64::__m512,
     f32,
     6,
     "avx512f,avx2,fma"
 );
+
+/// Names the loops to take instead of the fastest: `avx2` or `portable`, for tests and
+/// measurements. It is read once.
+pub(super) const CHOICE: &str = "CELLWAY_REGISTERS";
+
+/// The fastest of these, or the one that [`CHOICE`] names, if it is among them.
+fn chosen<T>(all: &[&'static Kernels<T>]) -> &'static Kernels<T> {
+    let name = std::env::var(CHOICE).unwrap_or_default();
+    let named = all.iter().find(|kernels| kernels.name == name);
+    named.unwrap_or(&all[0])
+}
 
 /// The loops that this machine can run, the fastest first.
 pub(super) fn f32_kernels() -> Vec<&'static Kernels<f32>> {
@@ -378,7 +388,7 @@ impl Real for f32 {
     const KIND: tch::Kind = tch::Kind::Float;
     fn kernels() -> &'static Kernels<f32> {
         static CHOSEN: OnceLock<&'static Kernels<f32>> = OnceLock::new();
-        CHOSEN.get_or_init(|| f32_kernels()[0])
+        CHOSEN.get_or_init(|| chosen(&f32_kernels()))
     }
 }
 
@@ -387,7 +397,7 @@ impl Real for f64 {
     const KIND: tch::Kind = tch::Kind::Double;
     fn kernels() -> &'static Kernels<f64> {
         static CHOSEN: OnceLock<&'static Kernels<f64>> = OnceLock::new();
-        CHOSEN.get_or_init(|| f64_kernels()[0])
+        CHOSEN.get_or_init(|| chosen(&f64_kernels()))
     }
 }
 

@@ -225,4 +225,4 @@ pub(super) fn shares(plan: &Plan, sizes: &Sizes) -> Vec<std::ops::Range<usize>> 
 }
 
 /// Multiplications and additions.
-const WORTH_A_THREAD: usize = 4_000_000;
+const WORTH_A_THREAD: usize = 8_000_000;

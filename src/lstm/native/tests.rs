@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::isa::{Kernels, f32_kernels, f64_kernels};
+use super::isa::{CHOICE, Kernels, f32_kernels, f64_kernels};
 use super::lanes::Real;
 use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, params};
 use crate::random::Stream;
@@ -229,4 +229,26 @@ fn what_it_has_not_is_refused() {
             .starts_with("engine: native computes in f32"),
         "{error}"
     );
+}
+
+/// The tests of values and gradients again, in a process for each of the slower
+/// instruction sets.
+#[test]
+fn every_instruction_set_computes_the_same() {
+    let names = f32_kernels()[1..].iter().map(|kernels| kernels.name);
+    for name in names {
+        for test in [
+            "a_batch_of_many_tokens_equals_the_plain_engine",
+            "the_native_engine_drops_what_the_plain_one_drops",
+            "values_are_those_of_the_whole_and_the_engines_cut_alike",
+        ] {
+            let run = std::process::Command::new(std::env::current_exe().unwrap())
+                .arg(test)
+                .env(CHOICE, name)
+                .output()
+                .unwrap();
+            let told = String::from_utf8_lossy(&run.stdout);
+            assert!(told.contains("1 passed"), "{name} {test}: {told}");
+        }
+    }
 }
