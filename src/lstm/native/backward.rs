@@ -255,7 +255,11 @@ impl<T: Real> Backward<'_, T> {
                 d_gates,
                 masks: memory.masks.of(token, wide),
             });
-            if step > 0 && sizes.truncate.is_some_and(|block| step % block == 0) {
+            if step > 0
+                && sizes
+                    .truncate
+                    .is_some_and(|block| step.is_multiple_of(block))
+            {
                 std::ptr::write_bytes(d_hidden, 0, count * wide_output);
                 std::ptr::write_bytes(d_cell, 0, count * wide);
                 return;

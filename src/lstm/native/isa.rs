@@ -130,6 +130,10 @@ unsafe fn tile_of<V: Lanes, const MOST: usize, const N: usize>(tile: &Tile<V::Re
     }
 }
 
+#[expect(
+    clippy::needless_range_loop,
+    reason = "r and v number rows and registers of several things at once"
+)]
 #[inline(always)]
 unsafe fn product<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>) {
     // SAFETY: the caller's pointers lead to R rows and N registers in each.
