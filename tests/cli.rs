@@ -287,7 +287,7 @@ fn flags_of_train_are_checked_together_with_the_configuration() {
     };
     sandbox.fails(
         &train("fused"),
-        &["lstm.regularization.recurrent_dropout", "plain engine"],
+        &["lstm.regularization.recurrent_dropout", "native or plain"],
     );
     sandbox.stdout(&train("plain"));
     // Before the file, too, and nothing is kept.
