@@ -155,7 +155,7 @@ impl Task {
         }
     }
 
-    /// The same of [`answer_loss`](Self::answer_loss).
+    /// The same of [`answer_losses`](Self::answer_losses).
     pub fn answer_baseline(self) -> f64 {
         match self {
             Task::Copy { .. } => (ALPHABET as f64).ln(),

@@ -216,3 +216,14 @@ fn the_best_mean_is_first_and_failures_are_last() {
     assert_eq!((ranked[3].mean, ranked[3].deviation), (None, None));
     assert_eq!(deviation(&[1.0]), None);
 }
+
+#[test]
+fn the_plan_that_comes_along_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let plan = Plan::load(root.join("configs/sst2-sweep.toml")).unwrap();
+    let candidates = plan.candidates().unwrap();
+    assert_eq!(candidates.len(), 16);
+    for candidate in candidates {
+        candidate.config(&root.join(&plan.config), None).unwrap();
+    }
+}

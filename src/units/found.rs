@@ -47,7 +47,7 @@ pub struct Unit {
     pub mean_log_forget: f64,
     /// The share of steps with such an `f`. Above 0, the half-life is an upper bound.
     pub floored: f64,
-    /// In tokens, as [`half_life`] gives it. None is infinite.
+    /// In tokens, as [`half_life`](super::half_life) gives it. None is infinite.
     pub half_life: Option<f64>,
     /// With the class of the text.
     pub correlation: Correlations,
