@@ -365,12 +365,25 @@ class TestTest(SetupTest):
             (["--lib", "a b"], "cargo test --release --lib a b -- --include-ignored"),
             (["--lib", "--", "x"], "cargo test --release --lib -- --include-ignored x"),
         ):
-            run = self.run_test(*arguments, cwd=self.folder, CELLWAY_SHARED_DATA="data")
+            browser = {"CELLWAY_CHROMIUM": "/browser"}
+            run = self.run_test(*arguments, cwd=self.folder, CELLWAY_SHARED_DATA="data", **browser)
             self.assertIn(f"\n{asked} [{data}] []\n", run.stdout)
         self.assertIn("\ncargo test --release --lib [none] []\n", self.run_test("--lib").stdout)
         run = self.run_test(CELLWAY_SHARED_DATA="/nowhere")
         self.assertEqual(run.returncode, 2)
         self.assertIn("'/nowhere', which is no folder", run.stderr)
+
+    def test_pages_are_opened_where_there_is_a_browser(self):
+        data = self.folder / "data"
+        data.mkdir()
+        run = self.run_test(CELLWAY_SHARED_DATA=str(data))
+        self.assertIn("\ncargo test --release -- --include-ignored --skip in_a_browser [", run.stdout)
+        self.assertIn("\n== there is no Chromium", run.stdout)
+        pages = "\ncargo test --release --test pages -- --ignored [none]"
+        self.assertNotIn(pages, self.run_test().stdout)
+        self.fake("chromium", "")
+        self.assertIn(pages, self.run_test().stdout)
+        self.assertNotIn("--skip", self.run_test(CELLWAY_SHARED_DATA=str(data)).stdout)
 
     def test_missing_components(self):
         self.fake("cargo", '[ "$1" != fmt ] && [ "$1" != clippy ]')
