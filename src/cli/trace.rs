@@ -201,8 +201,7 @@ impl Trace {
                 });
                 Ok(trace::text(model, text, class.transpose()?, window)?)
             }
-            (Subject::Classifier(model), Some(path)) => {
-                let _ = (model, path);
+            (Subject::Classifier(_), Some(_)) => {
                 bail!("--input: is for an LSTM alone; choose it with --lstm, or give a text")
             }
             (Subject::Lstm { .. }, _) if self.class.is_some() => {

@@ -333,3 +333,83 @@ fn diverging(share: f64) -> Paint {
     let ramp = if share < 0.0 { BLUE } else { ORANGE };
     Paint(ramp[level], if level < 2 { 255 } else { 16 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lstm::{Init, Lstm, LstmConfig};
+    use crate::random::Stream;
+    use crate::trace::{Path, Words, vectors};
+
+    fn recording() -> Recording {
+        let config = LstmConfig {
+            batch_first: true,
+            ..LstmConfig::new(2, 3)
+        };
+        let lstm = Lstm::new(config, Init::default(), Stream::new(1, "t")).unwrap();
+        let x = Tensor::from_slice(&[0.5f32, -1.0, 2.0, 0.1, -0.7, 0.3]).view([3, 2]);
+        let step = |p: f64| Some(vec![1.0 - p, p]);
+        let words = Words {
+            tokens: ["so", "good", "bad"].map(str::to_owned).to_vec(),
+            ids: vec![2, 3, 4],
+            known: vec![true; 3],
+            cut: 0,
+            labels: ["neg", "pos"].map(str::to_owned).to_vec(),
+            class: 1,
+            predicted: 0,
+            probabilities: vec![0.6, 0.4],
+            path: Path {
+                start: vec![0.5, 0.5],
+                steps: vec![step(0.5), step(0.9), step(0.4)],
+            },
+        };
+        Recording {
+            words: Some(words),
+            ..vectors(&lstm, &x).unwrap()
+        }
+    }
+
+    #[test]
+    fn colours_say_how_the_prediction_moves_and_change_no_word() {
+        let recording = recording();
+        let places = recording.decisive(1);
+        let text = |colour| {
+            let screen = Screen { width: 80, colour };
+            trace_text(&recording, &places, 9, screen)
+        };
+        let (plain, coloured) = (text(false), text(true));
+        assert!(!plain.contains('\x1b'));
+        // Up is orange, down is blue, and what moves nothing is grey.
+        let sentence = coloured
+            .lines()
+            .find(|line| line.contains(" good "))
+            .unwrap();
+        let painted: Vec<&str> = sentence.split("\x1b[48;5;").skip(1).collect();
+        for (part, (ground, token)) in
+            painted
+                .iter()
+                .zip([("236", "so"), ("172", "good"), ("39", "bad")])
+        {
+            assert!(
+                part.starts_with(&format!("{ground}m")) && part.contains(token),
+                "{part}"
+            );
+        }
+        // Without the codes and the sentence both say the same.
+        let mut bare = String::new();
+        for (n, part) in coloured.split('\x1b').enumerate() {
+            bare.push_str(if n == 0 {
+                part
+            } else {
+                part.split_once('m').unwrap().1
+            });
+        }
+        let others = |text: &str| -> Vec<String> {
+            let lines = text
+                .lines()
+                .filter(|line| !line.is_empty() && !line.contains(" good  "));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(others(&bare), others(&plain));
+    }
+}
