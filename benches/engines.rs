@@ -115,6 +115,9 @@ fn main() {
         .ok()
         .and_then(|text| text.parse().ok());
     tch::set_num_threads(threads.unwrap_or(1));
+    if std::env::var_os("KEEP").is_some() {
+        cellway::runtime::keep_memory();
+    }
     let options = (Kind::Float, Device::Cpu);
     let matrix = Tensor::rand([768, 768], options);
     let products = (0..15).map(|_| timed(|| drop(matrix.matmul(&matrix))));

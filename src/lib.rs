@@ -65,6 +65,7 @@ pub mod error;
 pub mod files;
 pub mod highway;
 pub mod lstm;
+mod memory;
 pub mod metrics;
 pub mod model;
 pub mod random;

@@ -12,6 +12,9 @@ use tch::{Cuda, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::shim;
 
+pub use crate::memory::keep_memory;
+pub(crate) use crate::memory::prefer_large_pages;
+
 /// The version of libtorch that this was built against.
 pub const LIBTORCH_VERSION: &str = env!("CELLWAY_LIBTORCH");
 

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include <ATen/Context.h>
+#include <ATen/TensorIterator.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adagrad.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -127,6 +129,25 @@ char *cellway_node(void *const *inputs, size_t input_count, void *const *outputs
 }
 
 void cellway_free(char *message) { free(message); }
+
+// Calls `work` with every number below `count`, on libtorch's own threads: a second
+// pool of threads would fight with it for the cores. (at::parallel_for itself is made
+// of OpenMP pragmas in a header, and would bring a second OpenMP.)
+char *cellway_in_parallel(size_t count, void (*work)(const void *, size_t),
+                          const void *context) {
+  return guarded([&] {
+    at::NoGradGuard guard;
+    auto numbers = at::arange(static_cast<int64_t>(count), at::kLong);
+    auto each = at::TensorIterator::nullary_op(numbers);
+    each.for_each(
+        [&](char **data, const int64_t *strides, int64_t size) {
+          for (int64_t n = 0; n < size; n++) {
+            work(context, *reinterpret_cast<int64_t *>(data[0] + n * strides[0]));
+          }
+        },
+        1);
+  });
+}
 
 // One step of an optimizer for all parameters in one call. `memory` holds the first
 // thing that is remembered of each parameter, then the second of each, as many as

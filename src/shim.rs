@@ -2,6 +2,7 @@
 //! (`shim.cpp`).
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Device, Tensor};
 
@@ -23,6 +24,11 @@ unsafe extern "C" {
         second: f64,
         epsilon: f64,
         nesterov: bool,
+    ) -> *mut c_char;
+    fn cellway_in_parallel(
+        count: usize,
+        work: unsafe extern "C" fn(*const c_void, usize),
+        context: *const c_void,
     ) -> *mut c_char;
     fn cellway_records_gradients() -> bool;
     fn cellway_node(
@@ -107,6 +113,39 @@ pub(crate) fn fused_step(
             nesterov,
         )
     })
+}
+
+/// Calls `work` with every number below `count`, on as many of libtorch's threads as it
+/// is set to; called from one of them, on this one.
+pub(crate) fn in_parallel<W: Fn(usize) + Sync>(count: usize, work: W) {
+    struct Context<W> {
+        work: W,
+        panicked: AtomicBool,
+    }
+    /// No panic goes through C++.
+    unsafe extern "C" fn call<W: Fn(usize) + Sync>(context: *const c_void, number: usize) {
+        // SAFETY: it is the context below, which outlives the call.
+        let context = unsafe { &*context.cast::<Context<W>>() };
+        let run = || (context.work)(number);
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            context.panicked.store(true, Ordering::Relaxed);
+        }
+    }
+    let context = Context {
+        work,
+        panicked: AtomicBool::new(false),
+    };
+    // SAFETY: `call` takes such a context, which lives until all calls are over, and
+    // which threads may share.
+    let done = told(unsafe {
+        cellway_in_parallel(count, call::<W>, (&raw const context).cast::<c_void>())
+    });
+    if context.panicked.into_inner() {
+        panic!("a thread panicked");
+    }
+    if let Err(error) = done {
+        panic!("{error}");
+    }
 }
 
 /// Whether libtorch writes down what is computed, for gradients.
@@ -255,7 +294,22 @@ fn told(message: *mut c_char) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+
+    #[test]
+    fn every_number_is_worked_on_once_and_a_panic_arrives() {
+        let counts: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
+        in_parallel(counts.len(), |n| {
+            counts[n].fetch_add(1, Ordering::Relaxed);
+        });
+        let once = |count: &AtomicUsize| count.load(Ordering::Relaxed) == 1;
+        assert!(counts.iter().all(once));
+        in_parallel(0, |_| unreachable!());
+        let panics = || in_parallel(8, |n| assert_ne!(n, 5));
+        assert!(std::panic::catch_unwind(panics).is_err());
+    }
 
     #[test]
     fn what_libtorch_refuses_is_an_error_of_one_line() {

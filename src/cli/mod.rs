@@ -91,6 +91,9 @@ impl Cli {
             runtime::set_threads(threads)?;
         }
         let progress = Progress::new(if self.quiet { Mode::Quiet } else { Mode::Auto });
+        if let Command::Train(_) | Command::Sweep(_) | Command::Highway(_) = self.command {
+            runtime::keep_memory();
+        }
         match self.command {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => return command.run(&progress),

@@ -84,9 +84,10 @@ impl<T: Real> Backward<'_, T> {
             let shares = shares.iter().cloned();
             shares.map(move |share| (direction, share))
         });
+        let jobs: Vec<_> = jobs.collect();
         // SAFETY: as the caller says; each share has texts of its own.
-        at_once(jobs.collect(), |(direction, share)| unsafe {
-            this.get().share(direction, share)
+        at_once(&jobs, |(direction, share)| unsafe {
+            this.get().share(direction, share.clone())
         });
 
         let mut pieces = Vec::new();
@@ -106,9 +107,9 @@ impl<T: Real> Backward<'_, T> {
         }
         let directions = Shared(&directions);
         // SAFETY: as the caller says; each piece writes to what no other one does.
-        at_once(pieces, |piece| unsafe {
+        at_once(&pieces, |piece| unsafe {
             match piece {
-                Piece::Rows(of, rows) => this.get().rows(of, rows),
+                Piece::Rows(of, rows) => this.get().rows(of, rows.clone()),
                 Piece::Projection(of) => this.get().projection(of),
                 Piece::Input(share) => {
                     for of in directions.get() {

@@ -71,10 +71,11 @@ impl<T: Real> Forward<'_, T> {
             let numbered = shares.iter().cloned().enumerate();
             numbered.map(move |(n, share)| (direction, n, share))
         });
+        let jobs: Vec<_> = jobs.collect();
         let this = Shared(&self);
         // SAFETY: as the caller says; each share has texts of its own.
-        at_once(jobs.collect(), |(direction, n, share)| unsafe {
-            this.get().share(direction, n, share)
+        at_once(&jobs, |(direction, n, share)| unsafe {
+            this.get().share(direction, *n, share.clone())
         });
         directions.into_iter().map(|of| of.memory).collect()
     }

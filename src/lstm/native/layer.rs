@@ -4,6 +4,7 @@ use super::isa::Masks;
 use super::lanes::Real;
 use super::plan::Plan;
 use super::product::{Buffer, Panels, Ptr};
+use crate::shim;
 
 /// The numbers of a layer's call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -193,22 +194,12 @@ pub(super) fn present<T: Real>(buffer: &Buffer) -> Ptr<T> {
     }
 }
 
-/// Runs every job, on as many threads as libtorch is set to, if there are so many jobs.
-pub(super) fn at_once<J: Send>(jobs: Vec<J>, run: impl Fn(J) + Sync) {
-    let threads = threads().min(jobs.len());
-    if threads < 2 {
-        return jobs.into_iter().for_each(run);
+/// Runs every job, on as many of libtorch's threads as there are jobs.
+pub(super) fn at_once<J: Sync>(jobs: &[J], run: impl Fn(&J) + Sync) {
+    match jobs {
+        [job] => run(job),
+        _ => shim::in_parallel(jobs.len(), |n| run(&jobs[n])),
     }
-    let mut hands: Vec<Vec<J>> = (0..threads).map(|_| Vec::new()).collect();
-    for (n, job) in jobs.into_iter().enumerate() {
-        hands[n % threads].push(job);
-    }
-    let run = &run;
-    rayon::scope(|scope| {
-        for jobs in hands {
-            scope.spawn(move |_| jobs.into_iter().for_each(run));
-        }
-    });
 }
 
 fn threads() -> usize {

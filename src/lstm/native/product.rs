@@ -5,6 +5,7 @@ use tch::{Device, Tensor};
 
 use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
 use super::lanes::Real;
+use crate::runtime;
 
 /// Numbers in memory that libtorch owns, aligned to a register.
 pub(super) struct Buffer {
@@ -15,12 +16,14 @@ impl Buffer {
     /// Of whatever stood there.
     pub fn raw<T: Real>(count: usize) -> Buffer {
         let tensor = Tensor::empty([count as i64], (T::KIND, Device::Cpu));
+        runtime::prefer_large_pages(tensor.data_ptr(), count * size_of::<T>());
         Buffer { tensor }
     }
 
     pub fn zeros<T: Real>(count: usize) -> Buffer {
-        let tensor = Tensor::zeros([count as i64], (T::KIND, Device::Cpu));
-        Buffer { tensor }
+        let mut buffer = Self::raw::<T>(count);
+        let _ = buffer.tensor.zero_();
+        buffer
     }
 
     pub fn at<T: Real>(&self) -> Ptr<T> {
