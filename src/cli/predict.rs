@@ -69,7 +69,8 @@ impl Predict {
         let predictor = Predictor {
             engine: self.model.engine.into(),
             ..Predictor::new(&model)
-        };
+        }
+        .freeze()?;
         let labels = model.config().labels();
         let input = self.open()?;
         match &self.output {

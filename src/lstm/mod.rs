@@ -10,6 +10,7 @@
 
 pub mod cell;
 mod config;
+mod frozen;
 mod fused;
 mod native;
 pub mod params;
@@ -22,6 +23,7 @@ use tch::{Device, Kind, Tensor};
 
 pub use self::config::LstmConfig;
 pub(crate) use self::config::{PARAMETER_LIMIT, SIZE_LIMIT};
+pub use self::frozen::{Frozen, FrozenWeights};
 pub use self::params::{BiasInit, CellParams, Init};
 pub use self::plain::Trace;
 pub use self::regularization::{Mode, Regularization};
@@ -184,7 +186,7 @@ impl Lstm {
         })
         .and_then(|lstm| {
             for (name, tensor) in lstm.parameters() {
-                lstm.expect_kind(&name, tensor)?;
+                expect_place(&name, tensor, lstm.place())?;
             }
             Ok(lstm)
         })
@@ -399,41 +401,15 @@ impl Lstm {
     }
 
     /// The dtype and device of the parameters.
-    fn expect_kind(&self, name: &str, tensor: &Tensor) -> Result<()> {
+    fn place(&self) -> (Kind, Device) {
         let weight = &self.layers[0][0].w_ih;
-        let of = |tensor: &Tensor| (tensor.kind(), tensor.device());
-        if of(tensor) == of(weight) {
-            return Ok(());
-        }
-        let message = format!(
-            "is {:?} on {:?}, but the parameters are {:?} on {:?}; convert one of them",
-            tensor.kind(),
-            tensor.device(),
-            weight.kind(),
-            weight.device()
-        );
-        Err(Error::tensor(name, message))
+        (weight.kind(), weight.device())
     }
 
     /// Checks everything that a caller can get wrong, so that the engines need
     /// not, and brings it into one form: time first, zeros in the padding.
     fn prepare(&self, input: &Tensor, call: &Call) -> Result<Prepared> {
-        let size = input.size();
-        let layout = if self.config.batch_first {
-            "[B, T, I]"
-        } else {
-            "[T, B, I]"
-        };
-        if size.len() != 3 || size[2] != self.config.input_size {
-            return Err(Error::tensor(
-                "input",
-                format!(
-                    "must be {layout} with I = {}, but its shape is {size:?}",
-                    self.config.input_size
-                ),
-            ));
-        }
-        self.expect_kind("input", input)?;
+        expect_fit(&self.config, self.place(), input, call)?;
         let input = match self.config.batch_first {
             true => input.transpose(0, 1),
             false => input.shallow_clone(),
@@ -446,20 +422,9 @@ impl Lstm {
             false => input.contiguous(),
         };
         let (time, batch) = (input.size()[0], input.size()[1]);
-        if call.truncate.is_some_and(|steps| steps < 1) {
-            let message = "takes 1 step or more";
-            return Err(Error::config("truncate", message));
-        }
-        if batch == 0 {
-            return Err(Error::tensor(
-                "input",
-                format!("{layout} has B = 0; give it a text"),
-            ));
-        }
         let ragged = match call.lengths {
             None => None,
             Some(lengths) => {
-                expect_lengths(lengths, batch, time)?;
                 let ragged = lengths.iter().any(|&length| length < time);
                 ragged.then(|| Ragged::new(lengths, time, input.device()))
             }
@@ -470,17 +435,10 @@ impl Lstm {
         };
         let start = match call.state {
             None => self.zero_state(batch, &input),
-            Some(state) => {
-                let rows = self.config.num_layers * self.config.directions();
-                expect_shape("h", &state.h, &[rows, batch, self.config.output_size()])?;
-                expect_shape("c", &state.c, &[rows, batch, self.config.hidden_size])?;
-                self.expect_kind("h", &state.h)?;
-                self.expect_kind("c", &state.c)?;
-                State {
-                    h: state.h.contiguous(),
-                    c: state.c.contiguous(),
-                }
-            }
+            Some(state) => State {
+                h: state.h.contiguous(),
+                c: state.c.contiguous(),
+            },
         };
         Ok(Prepared {
             input,
@@ -495,6 +453,69 @@ struct Prepared {
     input: Tensor,
     ragged: Option<Ragged>,
     start: State,
+}
+
+/// Errors if something of the call does not fit an LSTM with parameters of this dtype
+/// on this device.
+fn expect_fit(
+    config: &LstmConfig,
+    parameters: (Kind, Device),
+    input: &Tensor,
+    call: &Call,
+) -> Result<()> {
+    let size = input.size();
+    let layout = match config.batch_first {
+        true => "[B, T, I]",
+        false => "[T, B, I]",
+    };
+    if size.len() != 3 || size[2] != config.input_size {
+        return Err(Error::tensor(
+            "input",
+            format!(
+                "must be {layout} with I = {}, but its shape is {size:?}",
+                config.input_size
+            ),
+        ));
+    }
+    expect_place("input", input, parameters)?;
+    let (time, batch) = match config.batch_first {
+        true => (size[1], size[0]),
+        false => (size[0], size[1]),
+    };
+    if call.truncate.is_some_and(|steps| steps < 1) {
+        let message = "takes 1 step or more";
+        return Err(Error::config("truncate", message));
+    }
+    if batch == 0 {
+        return Err(Error::tensor(
+            "input",
+            format!("{layout} has B = 0; give it a text"),
+        ));
+    }
+    if let Some(lengths) = call.lengths {
+        expect_lengths(lengths, batch, time)?;
+    }
+    if let Some(state) = call.state {
+        let rows = config.num_layers * config.directions();
+        expect_shape("h", &state.h, &[rows, batch, config.output_size()])?;
+        expect_shape("c", &state.c, &[rows, batch, config.hidden_size])?;
+        expect_place("h", &state.h, parameters)?;
+        expect_place("c", &state.c, parameters)?;
+    }
+    Ok(())
+}
+
+/// Errors unless the tensor has the dtype and device of the parameters.
+fn expect_place(name: &str, tensor: &Tensor, parameters: (Kind, Device)) -> Result<()> {
+    let of = (tensor.kind(), tensor.device());
+    if of == parameters {
+        return Ok(());
+    }
+    let message = format!(
+        "is {:?} on {:?}, but the parameters are {:?} on {:?}; convert one of them",
+        of.0, of.1, parameters.0, parameters.1
+    );
+    Err(Error::tensor(name, message))
 }
 
 fn expect_shape(name: &str, tensor: &Tensor, shape: &[i64]) -> Result<()> {

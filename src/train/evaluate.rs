@@ -13,7 +13,8 @@ pub fn evaluate(model: &Model, corpus: &Corpus, engine: Engine) -> Result<Metric
     let predictor = Predictor {
         engine,
         ..Predictor::new(model)
-    };
+    }
+    .freeze()?;
     let logits = predictor.logits(&corpus.texts)?;
     let truth: Vec<i64> = corpus
         .classes

@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 
 use super::lanes::{Array, Lanes, Real};
+use super::step::{Inputs, Step};
 
 /// The most rows of a [`Tile`].
 pub(super) const ROWS: usize = 6;
@@ -96,6 +97,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(super) tile: unsafe fn(&Tile<T>),
     pub(super) gates: unsafe fn(&Gates<T>),
     pub(super) slopes: unsafe fn(&Slopes<T>),
+    pub(super) inputs: unsafe fn(&Inputs<T>),
+    pub(super) step: unsafe fn(&Step<T>),
     /// See [`Lanes::transpose`].
     pub(super) transpose: unsafe fn(*const T, usize, *mut T, usize),
     #[cfg(test)]
@@ -171,6 +174,39 @@ unsafe fn product<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>
     }
 }
 
+/// What a step makes of its sums.
+pub(super) struct Cell<V> {
+    /// i, f, g, o.
+    pub gates: [V; 4],
+    /// The new cell state.
+    pub c: V,
+    pub tanh: V,
+}
+
+/// The equations, with a factor for the candidate.
+///
+/// # Safety
+///
+/// This machine has the instructions of V.
+#[inline(always)]
+pub(super) unsafe fn cell<V: Lanes>(sums: [V; 4], before: V, mask: Option<V>) -> Cell<V> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let i = sums[0].sigmoid();
+        let f = sums[1].sigmoid();
+        let g = sums[2].tanh();
+        let o = sums[3].sigmoid();
+        let candidate = match mask {
+            None => g,
+            Some(mask) => g.mul(mask),
+        };
+        let c = f.mul_add(before, i.mul(candidate));
+        let tanh = c.tanh();
+        let gates = [i, f, g, o];
+        Cell { gates, c, tanh }
+    }
+}
+
 #[inline(always)]
 unsafe fn gates<V: Lanes>(step: &Gates<V::Real>) {
     // SAFETY: the caller's pointers lead to so many rows, and width is at least units.
@@ -181,33 +217,33 @@ unsafe fn gates<V: Lanes>(step: &Gates<V::Real>) {
             for unit in (0..step.units).step_by(V::COUNT) {
                 let at = row * step.width + unit;
                 let gate = |n: usize| sums.add(n * step.width + unit);
-                let i = V::load(gate(0)).sigmoid();
-                let f = V::load(gate(1)).sigmoid();
-                let g = V::load(gate(2)).tanh();
-                let o = V::load(gate(3)).sigmoid();
                 let before = V::load(step.before.add(at));
-                let candidate = match step.masks.candidate.is_null() {
-                    true => g,
-                    false => g.mul(V::load(step.masks.candidate.add(at))),
+                let mask = match step.masks.candidate.is_null() {
+                    true => None,
+                    false => Some(V::load(step.masks.candidate.add(at))),
                 };
-                let c = f.mul_add(before, i.mul(candidate));
-                let tanh = c.tanh();
-                i.store(gate(0));
-                f.store(gate(1));
-                g.store(gate(2));
-                o.store(gate(3));
+                let sums = [
+                    V::load(gate(0)),
+                    V::load(gate(1)),
+                    V::load(gate(2)),
+                    V::load(gate(3)),
+                ];
+                let made = cell(sums, before, mask);
+                for n in 0..4 {
+                    made.gates[n].store(gate(n));
+                }
                 if !step.tanh.is_null() {
-                    tanh.store(step.tanh.add(at));
+                    made.tanh.store(step.tanh.add(at));
                 }
                 let c = match step.masks.cell.is_null() {
-                    true => c,
+                    true => made.c,
                     false => {
                         let new = V::load(step.masks.cell.add(at));
-                        new.mul_add(c, one.sub(new).mul(before))
+                        new.mul_add(made.c, one.sub(new).mul(before))
                     }
                 };
                 c.store(step.after.add(at));
-                o.mul(tanh).store(step.out.add(at));
+                made.gates[3].mul(made.tanh).store(step.out.add(at));
             }
         }
     }
@@ -296,6 +332,14 @@ macro_rules! kernels {
                 unsafe { super::slopes::<$lanes>(of) }
             }
             $(#[target_feature(enable = $features)])?
+            unsafe fn inputs(of: &Inputs<$real>) {
+                unsafe { crate::lstm::native::step::inputs::<$lanes, $rows>(of) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn step(of: &Step<$real>) {
+                unsafe { crate::lstm::native::step::step::<$lanes, $rows>(of) }
+            }
+            $(#[target_feature(enable = $features)])?
             unsafe fn transpose(from: *const $real, depth: usize, to: *mut $real, apart: usize) {
                 unsafe { <$lanes as Lanes>::transpose(from, depth, to, apart) }
             }
@@ -311,6 +355,8 @@ macro_rules! kernels {
                 tile,
                 gates,
                 slopes,
+                inputs,
+                step,
                 transpose,
                 #[cfg(test)]
                 curves,

@@ -4,6 +4,7 @@ use super::isa::Masks;
 use super::lanes::Real;
 use super::plan::Plan;
 use super::product::{Buffer, Panels, Ptr};
+use crate::lstm::LstmConfig;
 use crate::shim;
 
 /// The numbers of a layer's call.
@@ -21,6 +22,19 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
+    /// Of the layer with this number.
+    pub fn of(config: &LstmConfig, number: i64) -> Sizes {
+        Sizes {
+            input: config.layer_input_size(number) as usize,
+            hidden: config.hidden_size as usize,
+            output: config.output_size() as usize,
+            projected: config.proj_size > 0,
+            bias: config.bias,
+            directions: config.directions() as usize,
+            truncate: None,
+        }
+    }
+
     /// The hidden size in whole registers: what stands behind it is zero, or never
     /// looked at.
     pub fn wide<T: Real>(&self) -> usize {

@@ -13,6 +13,9 @@
 //!   of this is kept.
 //! - **Registers** are those of AVX-512, of AVX2, or arrays that the compiler makes what
 //!   it can of (`lanes.rs`, `isa.rs`), chosen when the program runs.
+//! - **Frozen** (`frozen.rs`, `packed.rs`, `step.rs`) the weights are packed once for
+//!   many calls, as they are or as bf16 (`half.rs`), and a step of a few texts is one
+//!   loop: the same bits sooner.
 //! - **Threads**, as many as libtorch is set to, take texts and directions of their own.
 //!
 //! Every layer is one function for libtorch's autograd (`shim.rs`). Everything that
@@ -23,11 +26,15 @@
 mod activation;
 mod backward;
 mod forward;
+mod frozen;
+mod half;
 mod isa;
 mod lanes;
 mod layer;
+mod packed;
 mod plan;
 mod product;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +42,7 @@ use tch::{Device, Kind, Tensor};
 
 use self::backward::Backward;
 use self::forward::{Forward, put};
+pub(crate) use self::frozen::{Layers, Read};
 use self::lanes::Real;
 use self::layer::{Dropped, Memory, Sequence, Sizes, Weights};
 use self::plan::Plan;
@@ -56,13 +64,7 @@ pub(crate) fn run(
     let layer = match (input.device(), input.kind()) {
         (Device::Cpu, Kind::Float) => layer::<f32>,
         (Device::Cpu, Kind::Double) => layer::<f64>,
-        (device, kind) => {
-            let message = format!(
-                "native computes in f32 and f64 on the CPU, not in {kind:?} on {device:?}; \
-                 use fused"
-            );
-            return Err(Error::config("engine", message));
-        }
+        (device, kind) => return Err(unserved(device, kind)),
     };
     let (time, batch) = (input.size()[0] as usize, input.size()[1] as usize);
     let lengths: Vec<usize> = match lengths {
@@ -88,6 +90,14 @@ pub(crate) fn run(
     Ok((x, State::cat(&ends)))
 }
 
+/// What it says to other dtypes and devices.
+pub(crate) fn unserved(device: Device, kind: Kind) -> Error {
+    let message = format!(
+        "native computes in f32 and f64 on the CPU, not in {kind:?} on {device:?}; use fused"
+    );
+    Error::config("engine", message)
+}
+
 /// One layer in all its directions.
 fn layer<T: Real>(
     lstm: &Lstm,
@@ -100,13 +110,8 @@ fn layer<T: Real>(
     let config = &lstm.config;
     let cells = &lstm.layers[number as usize];
     let sizes = Sizes {
-        input: config.layer_input_size(number) as usize,
-        hidden: config.hidden_size as usize,
-        output: config.output_size() as usize,
-        projected: config.proj_size > 0,
-        bias: config.bias,
-        directions: cells.len(),
         truncate: call.truncate.map(|steps| steps as usize),
+        ..Sizes::of(config, number)
     };
     let mut inputs = vec![readable(input), start.h.contiguous(), start.c.contiguous()];
     let parameters = cells.iter().flat_map(CellParams::tensors);

@@ -240,6 +240,8 @@ fn every_instruction_set_computes_the_same() {
             "a_batch_of_many_tokens_equals_the_plain_engine",
             "the_native_engine_drops_what_the_plain_one_drops",
             "values_are_those_of_the_whole_and_the_engines_cut_alike",
+            "frozen_gives_the_bits_of_the_native_engine",
+            "bf16_computes_with_each_weight_rounded_to_the_nearest",
         ] {
             let run = std::process::Command::new(std::env::current_exe().unwrap())
                 .arg(test)

@@ -1,5 +1,6 @@
 //! Of every engine: invariants, start values, and one test for each error.
 
+mod frozen;
 mod gradients;
 mod invariants;
 mod regularization;

@@ -1,0 +1,438 @@
+//! Layers whose weights are packed once, for calls without a way back.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use tch::Tensor;
+
+use super::forward::{Shared, copy, put};
+use super::half::Halve;
+use super::layer::{Sequence, Sizes, at_once, shares};
+use super::packed::Packed;
+use super::plan::Plan;
+use super::product::{Buffer, Left, Panels, Ptr, product};
+use super::step::{Inputs, Step};
+use crate::lstm::{CellParams, LstmConfig};
+
+/// About so many tokens have their input's product at once, see `forward.rs`.
+const BLOCK: usize = 96;
+
+/// All layers, as they were when they were packed.
+pub(crate) struct Layers<T> {
+    layers: Vec<Layer>,
+    /// Memory of calls that are over, for those to come.
+    pool: Mutex<Vec<Scratch>>,
+    number: PhantomData<T>,
+}
+
+struct Layer {
+    sizes: Sizes,
+    directions: Vec<Direction>,
+}
+
+struct Direction {
+    ih: Packed,
+    hh: Packed,
+    hr: Option<Panels>,
+    /// `[panels][4][lanes]`.
+    bias: Buffer,
+}
+
+// SAFETY: nobody changes what it holds, and its places are found without a race.
+unsafe impl Sync for Direction {}
+// SAFETY: as above; it owns what its pointers lead to.
+unsafe impl Send for Direction {}
+
+/// The memory of one call.
+#[derive(Default)]
+struct Scratch {
+    lines: Vec<Line>,
+}
+
+/// As much as a cache line, and as the widest register.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; LINE]);
+
+const LINE: usize = 64;
+
+/// What a call reads and where its results go.
+pub(crate) struct Read<'a> {
+    /// `[T, B, I]`, or with the batch outside of the time.
+    pub input: &'a Tensor,
+    pub batch_first: bool,
+    pub lengths: &'a [usize],
+    pub time: usize,
+    /// The initial states, contiguous; without any zeros.
+    pub start: Option<(&'a Tensor, &'a Tensor)>,
+    /// As the input, zeros where nothing is written.
+    pub output: &'a Tensor,
+    /// `[L*D, B, P]` and `[L*D, B, H]`, contiguous.
+    pub end: (&'a Tensor, &'a Tensor),
+}
+
+impl<T: Halve> Layers<T> {
+    /// Of parameters in this dtype on the CPU.
+    pub fn new(config: &LstmConfig, cells: &[Vec<CellParams>], half: bool) -> Self {
+        let _no_grad = tch::no_grad_guard();
+        let layers = cells.iter().zip(0..).map(|(cells, number)| {
+            let sizes = Sizes::of(config, number);
+            let directions = cells.iter();
+            Layer {
+                sizes,
+                directions: directions
+                    .map(|cell| Direction::new::<T>(cell, &sizes, half))
+                    .collect(),
+            }
+        });
+        Layers {
+            layers: layers.collect(),
+            pool: Mutex::new(Vec::new()),
+            number: PhantomData,
+        }
+    }
+
+    /// How much memory the weights of the gates take.
+    pub fn bytes(&self) -> usize {
+        let directions = self.layers.iter().flat_map(|layer| &layer.directions);
+        directions.map(|of| of.ih.bytes() + of.hh.bytes()).sum()
+    }
+
+    /// Fills the results.
+    ///
+    /// # Safety
+    ///
+    /// The tensors have the shapes that the layers want, this dtype, and lie on the CPU;
+    /// the last dimension of input and output is contiguous; the lengths are at most
+    /// `time`.
+    pub unsafe fn read(&self, read: &Read) {
+        let plan = Plan::new(read.lengths, read.time);
+        let mut scratch = self.taken();
+        let works: Vec<Work<T>> = self.layers.iter().map(|of| Work::new(of, &plan)).collect();
+        let lines = |count: usize| count.next_multiple_of(LINE / size_of::<T>());
+        // Between two layers what the lower one puts out, in turns.
+        let tokens = plan.time * plan.batch();
+        let inner = works.split_last().map_or(&works[..0], |(_, inner)| inner);
+        let widths = inner.iter().map(|work| work.width());
+        let between = lines(tokens * widths.max().unwrap_or(0));
+        let own = works.iter().map(|work| lines(work.own) * work.jobs());
+        let room = 2 * between + own.max().unwrap_or(0);
+        let base: *mut T = scratch.of(room);
+        let mut input = sequence::<T>(read.input, read.batch_first);
+        let mut rows = 0;
+        for (number, work) in works.iter().enumerate() {
+            let width = work.width();
+            // SAFETY: the scratch has room for all, and the states rows for each
+            // direction of each layer.
+            unsafe {
+                let output = match number + 1 == works.len() {
+                    true => sequence(read.output, read.batch_first),
+                    false => Sequence {
+                        at: Ptr(base.add(number % 2 * between)),
+                        by_time: plan.batch() * width,
+                        by_text: width,
+                    },
+                };
+                let sizes = &work.layer.sizes;
+                let h_rows = rows * plan.batch() * sizes.output;
+                let c_rows = rows * plan.batch() * sizes.hidden;
+                let at = |tensor: &Tensor, on: usize| {
+                    debug_assert_eq!(tensor.kind(), T::KIND);
+                    Ptr(Ptr(tensor.data_ptr().cast::<T>()).add(on))
+                };
+                let start = match read.start {
+                    Some((h, c)) => (at(h, h_rows), at(c, c_rows)),
+                    None => (Ptr::NULL, Ptr::NULL),
+                };
+                let end = (at(read.end.0, h_rows), at(read.end.1, c_rows));
+                let place = Place {
+                    input,
+                    output,
+                    start,
+                    end,
+                };
+                let apart = lines(work.own);
+                let own = Ptr(base.add(2 * between));
+                let jobs: Vec<usize> = (0..work.jobs()).collect();
+                let work = Shared(work);
+                let place = Shared(&place);
+                // Each has texts and memory of its own.
+                at_once(&jobs, |&job| {
+                    work.get().run(job, place.get(), own.add(job * apart))
+                });
+                input = output;
+                rows += sizes.directions;
+            }
+        }
+        self.given_back(scratch);
+    }
+
+    fn taken(&self) -> Scratch {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.pop().unwrap_or_default()
+    }
+
+    fn given_back(&self, scratch: Scratch) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(scratch);
+    }
+}
+
+impl Scratch {
+    /// Room for so many numbers.
+    fn of<T>(&mut self, count: usize) -> *mut T {
+        let lines = (count * size_of::<T>()).div_ceil(LINE);
+        if self.lines.len() < lines {
+            self.lines.resize(lines, Line([0; LINE]));
+        }
+        self.lines.as_mut_ptr().cast()
+    }
+}
+
+impl Direction {
+    fn new<T: Halve>(cell: &CellParams, sizes: &Sizes, half: bool) -> Direction {
+        let (wide, lanes) = (sizes.wide::<T>(), T::kernels().lanes);
+        let bias = Buffer::zeros::<T>(4 * wide);
+        if let (Some(b_ih), Some(b_hh)) = (&cell.b_ih, &cell.b_hh) {
+            let (b_ih, b_hh) = (b_ih.contiguous(), b_hh.contiguous());
+            let (b_ih, b_hh) = (b_ih.data_ptr().cast::<T>(), b_hh.data_ptr().cast::<T>());
+            for n in 0..4 * sizes.hidden {
+                let (gate, unit) = (n / sizes.hidden, n % sizes.hidden);
+                let to = (unit / lanes * 4 + gate) * lanes + unit % lanes;
+                // SAFETY: both have 4 * hidden numbers, the buffer 4 * wide.
+                unsafe { bias.at::<T>().add(to).write(*b_ih.add(n) + *b_hh.add(n)) };
+            }
+        }
+        let hr = cell.w_hr.as_ref().map(|w_hr| {
+            let w_hr = w_hr.contiguous();
+            let from = w_hr.data_ptr().cast::<T>().cast_const();
+            // SAFETY: it is [output, hidden].
+            unsafe { Panels::transposed(sizes.hidden, sizes.output, from) }
+        });
+        Direction {
+            ih: Packed::of::<T>(&cell.w_ih, sizes.input, sizes.hidden, half),
+            hh: Packed::of::<T>(&cell.w_hh, sizes.output, sizes.hidden, half),
+            hr,
+            bias,
+        }
+    }
+}
+
+/// Of a tensor whose last stride is 1.
+fn sequence<T: Halve>(tensor: &Tensor, batch_first: bool) -> Sequence<T> {
+    let as_it_lies = Sequence::of(tensor);
+    match batch_first {
+        false => as_it_lies,
+        true => Sequence {
+            by_time: as_it_lies.by_text,
+            by_text: as_it_lies.by_time,
+            ..as_it_lies
+        },
+    }
+}
+
+/// One layer's share of a call.
+struct Work<'a, T> {
+    layer: &'a Layer,
+    plan: &'a Plan,
+    shares: Vec<Range<usize>>,
+    /// How many tokens' sums a job has at once, at most.
+    room: usize,
+    /// How many numbers a job's memory has.
+    own: usize,
+    number: PhantomData<T>,
+}
+
+/// Where a layer reads and writes.
+struct Place<T> {
+    input: Sequence<T>,
+    output: Sequence<T>,
+    /// `[D, B, P]` and `[D, B, H]`, or null.
+    start: (Ptr<T>, Ptr<T>),
+    end: (Ptr<T>, Ptr<T>),
+}
+
+/// The memory of a job.
+struct Own<T> {
+    /// `[room][panels][4][lanes]`.
+    sums: *mut T,
+    /// `[share][wide]`.
+    cells: *mut T,
+    /// What the steps read and leave, in turns, `[share][wide output]`.
+    hidden: [*mut T; 2],
+    /// What is projected, `[share][wide]`.
+    out: *mut T,
+}
+
+impl<'a, T: Halve> Work<'a, T> {
+    fn new(layer: &'a Layer, plan: &'a Plan) -> Self {
+        let sizes = &layer.sizes;
+        let shares = shares(plan, sizes);
+        let texts = shares.iter().map(Range::len).max().unwrap_or(0);
+        let room = BLOCK.max(texts).min(plan.tokens());
+        let line = LINE / size_of::<T>();
+        let wide = sizes.wide::<T>().next_multiple_of(line);
+        let wide_output = sizes.wide_output::<T>().next_multiple_of(line);
+        let out = if sizes.projected { wide } else { 0 };
+        Work {
+            layer,
+            plan,
+            shares,
+            room,
+            own: room * 4 * wide + texts * (wide + 2 * wide_output + out),
+            number: PhantomData,
+        }
+    }
+
+    fn jobs(&self) -> usize {
+        self.layer.directions.len() * self.shares.len()
+    }
+
+    /// What all directions put out for a token.
+    fn width(&self) -> usize {
+        self.layer.sizes.directions * self.layer.sizes.output
+    }
+
+    fn memory(&self, texts: usize, base: *mut T) -> Own<T> {
+        let sizes = &self.layer.sizes;
+        let mut at = base;
+        let mut next = |count: usize| {
+            let here = at;
+            // Each begins a line.
+            at = at.wrapping_add(count.next_multiple_of(LINE / size_of::<T>()));
+            here
+        };
+        let wide_output = sizes.wide_output::<T>();
+        Own {
+            sums: next(self.room * 4 * sizes.wide::<T>()),
+            cells: next(texts * sizes.wide::<T>()),
+            hidden: [next(texts * wide_output), next(texts * wide_output)],
+            out: match sizes.projected {
+                true => next(texts * sizes.wide::<T>()),
+                false => std::ptr::null_mut(),
+            },
+        }
+    }
+
+    /// A direction of some texts.
+    unsafe fn run(&self, job: usize, place: &Place<T>, base: *mut T) {
+        let (plan, sizes) = (self.plan, &self.layer.sizes);
+        let number = job / self.shares.len();
+        let share = self.shares[job % self.shares.len()].clone();
+        let of = &self.layer.directions[number];
+        let own = self.memory(share.len(), base);
+        let (p, h) = (sizes.output, sizes.hidden);
+        // SAFETY: as the caller of `read` says, and the memory is this job's.
+        unsafe {
+            let states = |both: (Ptr<T>, Ptr<T>)| {
+                let rows = number * plan.batch();
+                (Ptr(both.0.add(rows * p)), Ptr(both.1.add(rows * h)))
+            };
+            let (start, end) = (states(place.start), states(place.end));
+            for (n, place) in share.clone().enumerate() {
+                let text = plan.order[place];
+                let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+                let hidden = own.hidden[0].add(n * wide_output);
+                let cells = own.cells.add(n * wide);
+                if start.0.is_null() {
+                    std::slice::from_raw_parts_mut(hidden, wide_output).fill(T::default());
+                    std::slice::from_raw_parts_mut(cells, wide).fill(T::default());
+                } else {
+                    put(start.0.add(text * p), hidden, p, wide_output);
+                    put(start.1.add(text * h), cells, h, wide);
+                }
+                if plan.lengths[place] == 0 {
+                    copy(hidden, end.0.add(text * p), p);
+                    copy(cells, end.1.add(text * h), h);
+                }
+            }
+            let output = Sequence {
+                at: Ptr(place.output.at.add(number * p)),
+                ..place.output
+            };
+            self.steps(of, number == 1, &share, &own, place.input, output, end);
+        }
+    }
+
+    /// All steps of a job.
+    #[expect(clippy::too_many_arguments, reason = "a job's places")]
+    unsafe fn steps(
+        &self,
+        of: &Direction,
+        reverse: bool,
+        share: &Range<usize>,
+        own: &Own<T>,
+        input: Sequence<T>,
+        output: Sequence<T>,
+        end: (Ptr<T>, Ptr<T>),
+    ) {
+        let (plan, sizes, kernels) = (self.plan, &self.layer.sizes, T::kernels());
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let bias = of.bias.at::<T>().0.cast_const();
+        let (ih, hh) = (of.ih.view(), of.hh.view());
+        let steps = plan.lengths[share.start];
+        let reading = |step: usize| share.end.min(plan.reading(step)) - share.start;
+        let mut tokens: Vec<*const T> = Vec::with_capacity(self.room);
+        let mut first = 0;
+        while first < steps {
+            let mut next = first;
+            tokens.clear();
+            while next < steps && (next == first || tokens.len() + reading(next) <= BLOCK) {
+                for place in share.start..share.start + reading(next) {
+                    let when = plan.when(next, place, reverse);
+                    // SAFETY: the text has this step.
+                    tokens.push(unsafe { input.row(when, plan.order[place]) });
+                }
+                next += 1;
+            }
+            // SAFETY: the weights have these sizes, the memory rows for all tokens of a
+            // block, and the texts these steps.
+            unsafe {
+                (kernels.inputs)(&Inputs {
+                    weights: ih,
+                    tokens: &tokens,
+                    bias,
+                    sums: own.sums,
+                });
+                let mut seen = 0;
+                for step in first..next {
+                    let rows = reading(step);
+                    let [before, after] = match step % 2 {
+                        0 => own.hidden,
+                        _ => [own.hidden[1], own.hidden[0]],
+                    };
+                    (kernels.step)(&Step {
+                        weights: hh,
+                        rows,
+                        back: step % 2 == 1,
+                        read: before,
+                        apart: wide_output,
+                        sums: own.sums.add(seen * 4 * wide),
+                        cells: own.cells,
+                        out: if sizes.projected { own.out } else { after },
+                    });
+                    if let Some(hr) = &of.hr {
+                        let row = |n: usize| own.out.add(n * wide).cast_const();
+                        let left = Left { row, step: 1 };
+                        product(rows, left, hr, |n| after.add(n * wide_output), false);
+                    }
+                    for n in 0..rows {
+                        let place = share.start + n;
+                        let text = plan.order[place];
+                        let (p, h) = (sizes.output, sizes.hidden);
+                        let hidden = after.add(n * wide_output);
+                        let when = plan.when(step, place, reverse);
+                        copy(hidden, output.row(when, text), p);
+                        if plan.lengths[place] == step + 1 {
+                            copy(hidden, end.0.add(text * p), p);
+                            copy(own.cells.add(n * wide), end.1.add(text * h), h);
+                        }
+                    }
+                    seen += rows;
+                }
+            }
+            first = next;
+        }
+    }
+}
