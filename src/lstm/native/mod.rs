@@ -25,6 +25,8 @@
 
 mod activation;
 mod backward;
+#[cfg(test)]
+mod edges;
 mod forward;
 mod frozen;
 mod half;
@@ -161,9 +163,13 @@ fn layer<T: Real>(
     }
 }
 
-/// As it is if its last dimension is contiguous, else a copy.
+/// As it is if its last dimension is contiguous, else a copy; a copy also of windows
+/// that overlap so far that another dimension is as dense: libtorch would lay their
+/// gradient out with that one innermost.
 fn readable(x: &Tensor) -> Tensor {
-    match x.stride()[2] == 1 || x.size()[2] == 1 {
+    let (size, stride) = (x.size(), x.stride());
+    let dense = |n: usize| stride[n] == 1 && size[n] > 1;
+    match size[2] == 1 || dense(2) && !dense(0) && !dense(1) {
         true => x.shallow_clone(),
         false => x.contiguous(),
     }
