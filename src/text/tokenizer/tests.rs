@@ -76,6 +76,72 @@ fn many_texts_keep_their_order() {
     assert_eq!(tokenizer.encode_all(&texts).unwrap(), one_by_one);
 }
 
+/// The same tokenizer, which leaves everything to the library.
+fn slow(tokenizer: &Tokenizer) -> Tokenizer {
+    assert!(tokenizer.words.is_some());
+    Tokenizer {
+        words: None,
+        ..tokenizer.clone()
+    }
+}
+
+/// Tokenizers that do without the library, and which know some of their words.
+fn plain() -> [Tokenizer; 3] {
+    let words = ["<unk>", "a", "b", "B", "'", ".", "<br", "é", "σ", "σa", "ς"];
+    let of = |rule| {
+        let words = (0..).zip(words).map(|(id, word)| (word.to_owned(), id));
+        Tokenizer::word_level(&rule, words, "<unk>").unwrap()
+    };
+    let split = |lower| Rule::Whitespace { lower };
+    [of(Rule::BasicEnglish), of(split(true)), of(split(false))]
+}
+
+#[test]
+fn every_character_has_the_ids_and_words_of_the_library() {
+    for tokenizer in plain() {
+        let slow = slow(&tokenizer);
+        let characters: Vec<char> = ('\0'..=char::MAX).collect();
+        for part in characters.chunks(2000) {
+            let text: String = part.iter().flat_map(|&letter| [letter, 'a']).collect();
+            assert_eq!(
+                tokenizer.tokens(&text).unwrap(),
+                slow.tokens(&text).unwrap()
+            );
+            assert_eq!(
+                tokenizer.encode(&text).unwrap(),
+                slow.encode(&text).unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn only_what_has_a_counterpart_does_without_the_library() {
+    let words = |json: &str| Tokenizer::from_json(json, "t.json").unwrap().words;
+    assert!(words(WORD_PIECE).is_none() && words(BPE).is_none() && words(NO_UNKNOWN).is_none());
+    let english = english(&["a b"]).inner.to_string(false).unwrap();
+    assert!(words(&english).is_some());
+    for (from, to) in [
+        // Words of its own, another split, another normalizer, another expression.
+        (
+            r#""added_tokens":[]"#,
+            r#""added_tokens":[{"id":1,"content":"b","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":false}]"#,
+        ),
+        ("WhitespaceSplit", "Whitespace"),
+        ("Lowercase", "NFC"),
+        (r"[\\p{White_Space}", r"[\\s"),
+        // White space that a later step could see.
+        (
+            r#"{"type":"Lowercase"}"#,
+            r#"{"type":"Replace","pattern":{"Regex":"[\\p{White_Space}\\x1c-\\x1f]+"},"content":" "}"#,
+        ),
+    ] {
+        let other = english.replacen(from, to, 1);
+        assert_ne!(other, english, "{from}");
+        assert!(words(&other).is_none(), "{to}");
+    }
+}
+
 #[test]
 fn a_saved_tokenizer_is_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,6 +278,29 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// With and without the library, over any text and over what the rules look for.
+    #[test]
+    fn plain_strings_have_the_ids_and_words_of_the_library(
+        parts in prop::collection::vec(
+            prop_oneof![
+                any::<String>(),
+                prop::sample::select(vec![
+                    "a", "B", "'", "\"", ".", "<br />", "<\"br />", "<BR />", "Σ", "é", "É", " ", "\t",
+                    "\n\r", "\x1c", "\u{a0}", ",", "(", ")", "!", "?", ";", ":", "<", "br", "\u{301}",
+                ])
+                .prop_map(str::to_owned),
+            ],
+            0..12,
+        ),
+    ) {
+        let text = parts.concat();
+        for tokenizer in plain() {
+            let slow = slow(&tokenizer);
+            prop_assert_eq!(tokenizer.tokens(&text).unwrap(), slow.tokens(&text).unwrap());
+            prop_assert_eq!(tokenizer.encode(&text).unwrap(), slow.encode(&text).unwrap());
+        }
+    }
 
     /// Cut or changed JSON is read or refused; it never panics, and neither
     /// does the tokenizer that comes out.
