@@ -2,26 +2,27 @@
 
 use std::any::Any;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use clap::Parser;
 
 use cellway::cli::Cli;
-use cellway::runtime::says_out_of_memory;
+use cellway::runtime::{leave, says_out_of_memory};
 
+/// Done.
+const DONE: u8 = 0;
 /// Usage or bad input.
 const FAILED: u8 = 2;
 
-fn main() -> ExitCode {
+fn main() {
     // libtorch fails by exceptions, which arrive here as panics: out of memory,
     // above all. They are told below; a backtrace helps nobody.
     std::panic::set_hook(Box::new(|_| {}));
-    match std::panic::catch_unwind(|| Cli::parse().run()) {
-        Ok(Ok(code)) => ExitCode::from(code),
-        Ok(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+    let code = match std::panic::catch_unwind(|| Cli::parse().run()) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) if is_broken_pipe(&error) => DONE,
         Ok(Err(error)) => {
             tell(&chain(&error));
-            ExitCode::from(FAILED)
+            FAILED
         }
         Err(panic) => {
             let line = first_line(panic.as_ref());
@@ -31,9 +32,10 @@ fn main() -> ExitCode {
                 ),
                 false => tell(&format!("internal error: {line}")),
             }
-            ExitCode::from(FAILED)
+            FAILED
         }
-    }
+    };
+    leave(code)
 }
 
 /// Writes to standard error what stopped us; where that is closed, nobody reads

@@ -2,6 +2,7 @@
 //! this machine has.
 
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -145,6 +146,18 @@ pub fn says_out_of_memory(message: &str) -> bool {
     ]
     .iter()
     .any(|words| message.contains(words))
+}
+
+/// Ends the process. libtorch's own way out takes its tables of operations apart, a
+/// quarter of the time of a small command; the memory goes back to the system anyway.
+///
+/// Nothing is dropped: call it where `main` would return.
+pub fn leave(code: u8) -> ! {
+    // Where nobody reads any more there is nobody to tell.
+    let _ = std::io::stdout().flush();
+    let _ = std::io::stderr().flush();
+    // SAFETY: ends the process at once; nothing of it runs afterwards.
+    unsafe { nix::libc::_exit(code.into()) }
 }
 
 /// The number of usable CUDA devices, or why there is none. The first call
