@@ -1,7 +1,7 @@
 //! `cellway predict`: texts in, labels with probabilities out, in their order.
 //! Streams, so that a file may be larger than memory.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -75,7 +75,9 @@ impl Predict {
         let input = self.open()?;
         match &self.output {
             None => {
-                let mut writer = Writer::new(std::io::stdout().lock(), form, labels)?;
+                // By itself standard output is written line by line.
+                let out = BufWriter::new(std::io::stdout().lock());
+                let mut writer = Writer::new(out, form, labels)?;
                 self.stream(input, &predictor, &mut writer, progress)?;
             }
             Some(path) => {
