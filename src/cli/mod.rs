@@ -143,6 +143,8 @@ impl DeviceArg {
 /// Who computes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum EngineArg {
+    /// The fastest: native on the CPU, fused on CUDA
+    Auto,
     /// The hand-written cell, step by step
     Plain,
     /// libtorch's LSTM: oneDNN or cuDNN
@@ -154,6 +156,7 @@ enum EngineArg {
 impl From<EngineArg> for Engine {
     fn from(engine: EngineArg) -> Engine {
         match engine {
+            EngineArg::Auto => Engine::Auto,
             EngineArg::Plain => Engine::Plain,
             EngineArg::Fused => Engine::Fused,
             EngineArg::Native => Engine::Native,
@@ -195,7 +198,7 @@ struct ModelArgs {
     device: DeviceArg,
 
     /// Who computes
-    #[arg(long, default_value = "fused")]
+    #[arg(long, default_value = "auto")]
     engine: EngineArg,
 }
 

@@ -252,7 +252,7 @@ impl<'a> Task<'a> {
                     values.extend(named.map(|(part, tensor)| (format!("{layer}/{part}"), tensor)));
                 }
             }
-            Engine::Fused | Engine::Native => {
+            Engine::Auto | Engine::Fused | Engine::Native => {
                 for layer in 0..lstm.config().num_layers {
                     // The layers up to this one, as an LSTM: its outputs are h.
                     let below = copy(lstm, layer + 1, Tensor::shallow_clone)?;

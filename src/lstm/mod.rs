@@ -35,10 +35,12 @@ use crate::runtime;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
+    /// The fastest of the others that can: see [`Lstm::engine`].
+    #[default]
+    Auto,
     /// The hand-written cell, step by step: clear, and open to inspection.
     Plain,
     /// libtorch's LSTM: oneDNN on the CPU, cuDNN on CUDA.
-    #[default]
     Fused,
     /// Our own layers for the CPU, in f32 and f64: without padding, with everything
     /// that the plain one can but gradients of gradients.
@@ -105,6 +107,11 @@ pub struct Call<'a> {
     /// before. Values are the same. `None`: through all steps. To read one sequence in
     /// several calls, give each the [detached](State::detach) state of the one before.
     pub truncate: Option<i64>,
+    /// For gradients the native engine keeps i, f, g, o, c, tanh c and h of each token;
+    /// with this only c and h, so `2 H` numbers and not `7 H`, and computes the others
+    /// once more on the way back. Results and gradients are the same bits, and training
+    /// takes about a fifth longer. An error with another engine.
+    pub recompute: bool,
 }
 
 impl Call<'_> {
@@ -299,10 +306,42 @@ impl Lstm {
         }
     }
 
+    /// Who computes such a call, if it leaves that to us:
+    ///
+    /// - on the CPU in f32 and f64: native;
+    /// - everywhere else: fused, or plain where something is to happen inside of the
+    ///   steps of training, which fused cannot.
+    ///
+    /// That native is the fastest on the CPU is measured: `scripts/bench` has the
+    /// shapes. Nothing is tried out when the program runs, so that the same call is
+    /// computed by the same engine, and to the same bits, every time.
+    pub fn engine(&self, call: &Call) -> Engine {
+        let (kind, device) = self.place();
+        let inside = call.mode != Mode::Eval
+            && (self.config.regularization)
+                .expect_reach(Engine::Fused)
+                .is_err();
+        match (call.engine, device, kind) {
+            (Engine::Auto, Device::Cpu, Kind::Float | Kind::Double) => Engine::Native,
+            (Engine::Auto, ..) if inside => Engine::Plain,
+            (Engine::Auto, ..) => Engine::Fused,
+            (asked, ..) => asked,
+        }
+    }
+
     /// Reads `input` `[B, T, I]` (`[T, B, I]` unless batch first).
     ///
     /// Errors if a shape, dtype or length does not fit.
     pub fn forward(&self, input: &Tensor, call: &Call) -> Result<Output> {
+        let call = &Call {
+            engine: self.engine(call),
+            ..*call
+        };
+        if call.recompute && call.engine != Engine::Native {
+            let message = "only the native engine computes gates once more; \
+                           leave it off, or take engine native on the CPU";
+            return Err(Error::config("recompute", message));
+        }
         let prepared = self.prepare(input, call)?;
         let Prepared {
             input,
@@ -322,11 +361,12 @@ impl Lstm {
             (nothing, start.shallow_clone())
         } else {
             match call.engine {
+                Engine::Native => native::run(lstm, input, call.lengths, start, call)?,
                 Engine::Plain => {
                     let run = plain::run(lstm, input, ragged.as_ref(), start, call);
                     (run.output, run.state)
                 }
-                Engine::Fused => {
+                Engine::Fused | Engine::Auto => {
                     let active = matches!(call.mode, Mode::Train(_)) && self.config.dropout > 0.0;
                     let dropout = active.then_some(&dropout as fused::Dropout);
                     let ragged = ragged.as_ref();
@@ -335,7 +375,6 @@ impl Lstm {
                         Some(steps) => fused::truncated(lstm, input, ragged, start, dropout, steps),
                     }
                 }
-                Engine::Native => native::run(lstm, input, call.lengths, start, call)?,
             }
         };
         Ok(Output {

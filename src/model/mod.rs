@@ -46,6 +46,8 @@ pub struct Pass {
     pub kind: Option<Kind>,
     /// The blocks of [truncated backpropagation](Call::truncate).
     pub truncate: Option<i64>,
+    /// As of [`Call::recompute`].
+    pub recompute: bool,
 }
 
 /// What a classifier computes on the way to its logits.
@@ -333,6 +335,7 @@ impl Model {
             engine: pass.engine,
             mode: pass.mode,
             truncate: pass.truncate,
+            recompute: pass.recompute,
             ..Call::default()
         };
         let kind = pass.kind.unwrap_or(self.kind());

@@ -30,11 +30,11 @@ pub struct Predictor<'a> {
 }
 
 impl<'a> Predictor<'a> {
-    /// The fused engine, 8192 tokens in a batch.
+    /// The fastest engine, 8192 tokens in a batch.
     pub fn new(model: &'a Model) -> Self {
         Predictor {
             model,
-            engine: Engine::Fused,
+            engine: Engine::Auto,
             limit: Limit::Tokens(8192),
             frozen: None,
         }
@@ -45,7 +45,11 @@ impl<'a> Predictor<'a> {
     ///
     /// Errors if the model is not what the native engine can compute.
     pub fn freeze(mut self) -> Result<Self> {
-        if self.engine == Engine::Native {
+        let call = Call {
+            engine: self.engine,
+            ..Call::default()
+        };
+        if self.model.lstm().engine(&call) == Engine::Native {
             self.frozen = Some(self.model.lstm().freeze(FrozenWeights::Same)?);
         }
         Ok(self)

@@ -21,6 +21,7 @@ const CALL: Call = Call {
     engine: Engine::Fused,
     mode: Mode::Eval,
     truncate: None,
+    recompute: false,
 };
 
 /// What each step's input adds to `y`.

@@ -206,6 +206,7 @@ impl<'a> Trainer<'a> {
             mode: Mode::Train(dropout),
             kind: settings.precision.kind(),
             truncate: settings.truncate_steps,
+            recompute: settings.recompute,
         };
         let logits = self.model.forward(&loaded.batch, pass)?;
         let smoothing = settings.label_smoothing;

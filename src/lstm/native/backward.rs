@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::forward::{Shared, copy};
+use super::again::Again;
+use super::forward::{OfGates, Shared, copy};
 use super::isa::Slopes;
 use super::lanes::Real;
 use super::layer::{Memory, Sequence, Sizes, Weights, at_once, present, shares};
@@ -32,9 +33,11 @@ pub(super) struct Backward<'a, T> {
 }
 
 /// A direction, ready to run.
-struct Direction<'a, T> {
-    number: usize,
-    memory: &'a Memory,
+pub(super) struct Direction<'a, T> {
+    pub number: usize,
+    pub memory: &'a Memory,
+    /// If the gates were not kept.
+    again: Option<OfGates>,
     /// `[4 * wide, P]`, `[4 * wide, I]`, `[P, H]`.
     hh: Panels,
     ih: Option<Panels>,
@@ -159,6 +162,7 @@ impl<T: Real> Backward<'_, T> {
             Direction {
                 number,
                 memory,
+                again: (memory.gates.tensor.numel() == 0).then(|| weights.of_gates(sizes)),
                 hh: rows(weights.hh, p),
                 ih: (!self.d_input.at.is_null()).then(|| rows(weights.ih, sizes.input)),
                 hr: (sizes.projected)
@@ -177,10 +181,25 @@ impl<T: Real> Backward<'_, T> {
     /// All steps of the texts in these places, the last first.
     unsafe fn share(&self, of: &Direction<T>, share: Range<usize>) {
         let plan = self.plan;
+        let mut again = of
+            .again
+            .as_ref()
+            .map(|gates| Again::new(self, gates, &share));
         for step in (0..plan.lengths[share.start]).rev() {
             let places = share.start..share.end.min(plan.reading(step));
             // SAFETY: as the caller of `run` says.
-            unsafe { self.step(of, step, places) };
+            unsafe {
+                let made = match &mut again {
+                    None => {
+                        let token = plan.starts[step] + places.start;
+                        let wide = self.sizes.wide::<T>();
+                        let gates = of.memory.gates.at::<T>().add(token * 4 * wide);
+                        (gates, of.memory.tanh.at::<T>().add(token * wide))
+                    }
+                    Some(again) => again.step(self, of, step, &share),
+                };
+                self.step(of, step, places, made);
+            }
         }
         let (p, h) = (self.sizes.output, self.sizes.hidden);
         for place in share {
@@ -200,7 +219,14 @@ impl<T: Real> Backward<'_, T> {
         }
     }
 
-    unsafe fn step(&self, of: &Direction<T>, step: usize, places: Range<usize>) {
+    /// One step back; `made` are the gates of its texts and the tanh of their cell states.
+    unsafe fn step(
+        &self,
+        of: &Direction<T>,
+        step: usize,
+        places: Range<usize>,
+        made: (*mut T, *mut T),
+    ) {
         let (plan, sizes, memory) = (self.plan, &self.sizes, of.memory);
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let (first, count) = (places.start, places.len());
@@ -244,13 +270,13 @@ impl<T: Real> Backward<'_, T> {
             (T::kernels().slopes)(&Slopes {
                 rows: count,
                 units: wide,
-                gates: memory.gates.at::<T>().add(token * 4 * wide),
+                gates: made.0,
                 width: wide,
                 before: memory
                     .cells
                     .at::<T>()
                     .add((plan.before(step) + first) * wide),
-                tanh: memory.tanh.at::<T>().add(token * wide),
+                tanh: made.1,
                 d_out,
                 d_cell,
                 d_gates,

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::isa::{Gates, Start, Tile, VECTORS};
 use super::lanes::Real;
-use super::layer::{Dropped, Memory, Sequence, Sizes, Weights, at_once, present, shares};
+use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights, at_once, present, shares};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
 
@@ -32,17 +32,22 @@ pub(super) struct Forward<'a, T> {
     pub h_end: Ptr<T>,
     /// As `c_start`.
     pub c_end: Ptr<T>,
-    /// Whether there is a way back.
-    pub keep: bool,
+    pub keep: Keep,
+}
+
+/// The matrices of a direction's gates, as both ways use them.
+pub(super) struct OfGates {
+    pub ih: Panels,
+    pub hh: Panels,
+    /// `[4][wide]`.
+    pub bias: Buffer,
 }
 
 /// A direction, ready to run.
 struct Direction<T> {
     number: usize,
-    ih: Panels,
-    hh: Panels,
+    gates: OfGates,
     hr: Option<Panels>,
-    bias: Buffer,
     memory: Memory,
     h_start: Ptr<T>,
     c_start: Ptr<T>,
@@ -95,9 +100,13 @@ impl<T: Real> Forward<'_, T> {
         let (plan, sizes) = (self.plan, &self.sizes);
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let (batch, tokens) = (plan.batch(), plan.tokens());
-        let (states, gates) = match self.keep {
-            true => (batch + tokens, tokens),
-            false => (2 * batch, shares * self.room()),
+        let states = match self.keep {
+            Keep::Nothing => 2 * batch,
+            _ => batch + tokens,
+        };
+        let gates = match self.keep {
+            Keep::All => tokens,
+            _ => shares * self.room(),
         };
         let some = |rows: usize, wide: usize, there: bool| {
             Buffer::raw::<T>(if there { rows * wide } else { 0 })
@@ -106,14 +115,13 @@ impl<T: Real> Forward<'_, T> {
         let memory = Memory {
             gates: some(gates, 4 * wide, true),
             cells: some(states, wide, true),
-            tanh: some(tokens, wide, self.keep),
+            tanh: some(tokens, wide, self.keep == Keep::All),
             hidden: some(states, wide_output, true),
             read: some(states, wide_output, recurrent),
-            out: some(
-                if self.keep { tokens } else { batch },
-                wide,
-                sizes.projected,
-            ),
+            out: match self.keep {
+                Keep::Nothing => some(batch, wide, sizes.projected),
+                _ => some(tokens, wide, sizes.projected),
+            },
             masks,
         };
         // SAFETY: the starts have so many rows for each direction, the weights their
@@ -132,13 +140,10 @@ impl<T: Real> Forward<'_, T> {
                 let c = memory.cells.at::<T>().add(place * wide);
                 put(c_start.add(text * sizes.hidden), c, sizes.hidden, wide);
             }
-            let (ih, hh, hr) = weights.forward_panels(sizes);
             Direction {
                 number,
-                ih,
-                hh,
-                hr,
-                bias: weights.bias(sizes),
+                gates: weights.of_gates(sizes),
+                hr: weights.of_projection(sizes),
                 memory,
                 h_start: Ptr(h_start),
                 c_start: Ptr(c_start),
@@ -172,15 +177,15 @@ impl<T: Real> Forward<'_, T> {
                     for place in share.start..share.start + reading(next) {
                         let when = plan.when(next, place, of.number == 1);
                         let row = match self.keep {
-                            true => plan.starts[next] + place,
-                            false => number * self.room() + tokens.len(),
+                            Keep::All => plan.starts[next] + place,
+                            _ => number * self.room() + tokens.len(),
                         };
                         let input = self.input.row(when, plan.order[place]);
                         tokens.push((input, gates.add(row * 4 * wide)));
                     }
                     next += 1;
                 }
-                self.inputs(of, &tokens);
+                of.gates.inputs(&self.sizes, &tokens);
                 let mut seen = 0;
                 for step in first..next {
                     let count = reading(step);
@@ -193,44 +198,18 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
-    /// `W_ih x + b` of these tokens.
-    unsafe fn inputs(&self, of: &Direction<T>, tokens: &[(*const T, *mut T)]) {
-        let kernels = T::kernels();
-        let wide = self.sizes.wide::<T>();
-        for unit in (0..wide).step_by(kernels.lanes) {
-            // SAFETY: the tokens' rows have `input` numbers and `4 * wide` sums.
-            unsafe {
-                let bias = of.bias.at::<T>().add(unit);
-                let panel = of.ih.gates_of(unit);
-                for_tiles(kernels, tokens.len(), |row, count| {
-                    (kernels.tile)(&Tile {
-                        rows: count,
-                        vectors: VECTORS,
-                        depth: self.sizes.input,
-                        a: rows_of(row, count, |n| tokens[n].0),
-                        a_step: 1,
-                        b: panel,
-                        c: rows_of(row, count, |n| tokens[n].1.add(unit)),
-                        c_step: wide,
-                        start: Start::Row(bias),
-                    });
-                });
-            }
-        }
-    }
-
     /// The first row of states before and after a step.
     fn rows(&self, step: usize) -> (usize, usize) {
         let batch = self.plan.batch();
         match self.keep {
-            true => (self.plan.before(step), self.plan.after(step)),
-            false => (step % 2 * batch, (step + 1) % 2 * batch),
+            Keep::Nothing => (step % 2 * batch, (step + 1) % 2 * batch),
+            _ => (self.plan.before(step), self.plan.after(step)),
         }
     }
 
     /// One step of the texts in these places; `sums` are those of the first.
     unsafe fn step(&self, of: &Direction<T>, step: usize, places: Range<usize>, sums: *mut T) {
-        let (kernels, sizes, memory) = (T::kernels(), &self.sizes, &of.memory);
+        let (sizes, memory) = (&self.sizes, &of.memory);
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let (first, count) = (places.start, places.len());
         let (before, after) = self.rows(step);
@@ -242,8 +221,8 @@ impl<T: Real> Forward<'_, T> {
         let hidden = row(&memory.hidden, after, wide_output);
         let out = match (sizes.projected, self.keep) {
             (false, _) => hidden,
-            (true, true) => row(&memory.out, token - first, wide),
-            (true, false) => row(&memory.out, 0, wide),
+            (true, Keep::Nothing) => row(&memory.out, 0, wide),
+            (true, _) => row(&memory.out, token - first, wide),
         };
         let read = match memory.read.tensor.numel() {
             0 => &memory.hidden,
@@ -253,42 +232,25 @@ impl<T: Real> Forward<'_, T> {
         // SAFETY: rows of the texts of this share, and nobody else's.
         unsafe {
             let tanh = match self.keep {
-                true => row(&memory.tanh, token - first, wide),
-                false => std::ptr::null_mut(),
+                Keep::All => row(&memory.tanh, token - first, wide),
+                _ => std::ptr::null_mut(),
             };
             let cells = (
                 row(&memory.cells, before, wide),
                 row(&memory.cells, after, wide),
             );
-            for unit in (0..wide).step_by(kernels.lanes) {
-                let panel = of.hh.gates_of(unit);
-                for_tiles(kernels, count, |n, count| {
-                    let sums = sums.add(n * 4 * wide + unit);
-                    (kernels.tile)(&Tile {
-                        rows: count,
-                        vectors: VECTORS,
-                        depth: sizes.output,
-                        a: rows_of(n, count, |n| read.add(n * wide_output).cast_const()),
-                        a_step: 1,
-                        b: panel,
-                        c: rows_of(0, count, |r| sums.add(r * 4 * wide)),
-                        c_step: wide,
-                        start: Start::There,
-                    });
-                    let at = n * wide + unit;
-                    (kernels.gates)(&Gates {
-                        rows: count,
-                        units: kernels.lanes,
-                        gates: sums,
-                        width: wide,
-                        before: cells.0.add(at),
-                        after: cells.1.add(at),
-                        tanh: if tanh.is_null() { tanh } else { tanh.add(at) },
-                        out: out.add(at),
-                        masks: memory.masks.of(token, wide).from(at),
-                    });
-                });
-            }
+            let made = Gates {
+                rows: count,
+                units: wide,
+                gates: sums,
+                width: wide,
+                before: cells.0,
+                after: cells.1,
+                tanh,
+                out,
+                masks: memory.masks.of(token, wide),
+            };
+            of.gates.step(sizes, read, &made);
             if let Some(hr) = &of.hr {
                 let row = |n: usize| out.add(n * wide).cast_const();
                 let left = Left { row, step: 1 };
@@ -348,6 +310,84 @@ impl<T: Real> Forward<'_, T> {
                     copy(cells.add(n * sizes.wide::<T>()), of.c_end.add(text * h), h);
                 }
             }
+        }
+    }
+}
+
+impl OfGates {
+    /// `W_ih x + b` of these tokens, each `(x, the sums)`.
+    ///
+    /// # Safety
+    ///
+    /// The first of each leads to `input` numbers, the second to `[4][wide]`.
+    pub unsafe fn inputs<T: Real>(&self, sizes: &Sizes, tokens: &[(*const T, *mut T)]) {
+        let kernels = T::kernels();
+        let wide = sizes.wide::<T>();
+        for unit in (0..wide).step_by(kernels.lanes) {
+            // SAFETY: as the caller says.
+            unsafe {
+                let bias = self.bias.at::<T>().add(unit);
+                let panel = self.ih.gates_of(unit);
+                for_tiles(kernels, tokens.len(), |row, count| {
+                    (kernels.tile)(&Tile {
+                        rows: count,
+                        vectors: VECTORS,
+                        depth: sizes.input,
+                        a: rows_of(row, count, |n| tokens[n].0),
+                        a_step: 1,
+                        b: panel,
+                        c: rows_of(row, count, |n| tokens[n].1.add(unit)),
+                        c_step: wide,
+                        start: Start::Row(bias),
+                    });
+                });
+            }
+        }
+    }
+
+    /// Adds `W_hh h` of these rows to the sums, and makes the gates of them and all that
+    /// follows, while the sums are near.
+    ///
+    /// # Safety
+    ///
+    /// `read` leads to as many rows `[wide output]` as the step has.
+    pub unsafe fn step<T: Real>(&self, sizes: &Sizes, read: *const T, step: &Gates<T>) {
+        let kernels = T::kernels();
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        for unit in (0..wide).step_by(kernels.lanes) {
+            let panel = self.hh.gates_of(unit);
+            for_tiles(kernels, step.rows, |n, count| {
+                // SAFETY: as the caller says.
+                unsafe {
+                    let sums = step.gates.add(n * 4 * wide + unit);
+                    (kernels.tile)(&Tile {
+                        rows: count,
+                        vectors: VECTORS,
+                        depth: sizes.output,
+                        a: rows_of(n, count, |n| read.add(n * wide_output)),
+                        a_step: 1,
+                        b: panel,
+                        c: rows_of(0, count, |r| sums.add(r * 4 * wide)),
+                        c_step: wide,
+                        start: Start::There,
+                    });
+                    let at = n * wide + unit;
+                    (kernels.gates)(&Gates {
+                        rows: count,
+                        units: kernels.lanes,
+                        gates: sums,
+                        width: wide,
+                        before: step.before.add(at),
+                        after: step.after.add(at),
+                        tanh: match step.tanh.is_null() {
+                            true => step.tanh,
+                            false => step.tanh.add(at),
+                        },
+                        out: step.out.add(at),
+                        masks: step.masks.from(at),
+                    });
+                }
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One layer's sizes, weights and memory, as both ways through it use them.
 
+use super::forward::OfGates;
 use super::isa::Masks;
 use super::lanes::Real;
 use super::plan::Plan;
@@ -139,29 +140,53 @@ impl<T: Real> Weights<T> {
         }
     }
 
+    /// What a direction computes its gates with.
+    ///
     /// # Safety
     ///
     /// The pointers are valid.
-    pub unsafe fn forward_panels(&self, sizes: &Sizes) -> (Panels, Panels, Option<Panels>) {
+    pub unsafe fn of_gates(&self, sizes: &Sizes) -> OfGates {
         // SAFETY: the weights have these shapes.
         unsafe {
-            let ih = Panels::of_gates(sizes.input, sizes.hidden, self.ih.0);
-            let hh = Panels::of_gates(sizes.output, sizes.hidden, self.hh.0);
-            let hr = (sizes.projected)
-                .then(|| Panels::transposed(sizes.hidden, sizes.output, self.hr.0));
-            (ih, hh, hr)
+            OfGates {
+                ih: Panels::of_gates(sizes.input, sizes.hidden, self.ih.0),
+                hh: Panels::of_gates(sizes.output, sizes.hidden, self.hh.0),
+                bias: self.bias(sizes),
+            }
         }
     }
+
+    /// What it projects with, if it does.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are valid.
+    pub unsafe fn of_projection(&self, sizes: &Sizes) -> Option<Panels> {
+        // SAFETY: the weight has this shape.
+        sizes
+            .projected
+            .then(|| unsafe { Panels::transposed(sizes.hidden, sizes.output, self.hr.0) })
+    }
+}
+
+/// What of a call is kept for its way back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Keep {
+    /// Nothing: there is none.
+    Nothing,
+    /// The states; the gates are computed once more.
+    States,
+    All,
 }
 
 /// What a direction computes and its way back needs. Without a way back only the last
 /// step's is there.
 pub(super) struct Memory {
-    /// `[tokens][4][wide]`: i, f, g, o.
+    /// `[tokens][4][wide]`: i, f, g, o. Room for some steps unless all is kept.
     pub gates: Buffer,
     /// `[batch + tokens][wide]`: the cell states, as [`Plan::before`] says.
     pub cells: Buffer,
-    /// `[tokens][wide]`: tanh of the cell state; without a way back nothing.
+    /// `[tokens][wide]`: tanh of the cell state; nothing unless all is kept.
     pub tanh: Buffer,
     /// `[batch + tokens][wide output]`.
     pub hidden: Buffer,

@@ -8,7 +8,8 @@
 //!   (`forward.rs`). The sum behind each number runs in one order, so that a text's
 //!   results are the same bits whatever is beside it, and with any number of threads.
 //! - **Back** (`backward.rs`) it goes step by step with what the forward pass kept: i,
-//!   f, g, o, c, tanh c and h, some `7 H` numbers for each token and direction. The
+//!   f, g, o, c, tanh c and h, some `7 H` numbers for each token and direction; or only
+//!   c and h, and the rest is computed once more (`again.rs`), to the same bits. The
 //!   gradients of the weights are a few products at the end. Without gradients nothing
 //!   of this is kept.
 //! - **Registers** are those of AVX-512, of AVX2, or arrays that the compiler makes what
@@ -24,6 +25,7 @@
 //! error.
 
 mod activation;
+mod again;
 mod backward;
 #[cfg(test)]
 mod edges;
@@ -46,7 +48,7 @@ use self::backward::Backward;
 use self::forward::{Forward, put};
 pub(crate) use self::frozen::{Layers, Read};
 use self::lanes::Real;
-use self::layer::{Dropped, Memory, Sequence, Sizes, Weights};
+use self::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights};
 use self::plan::Plan;
 use self::product::{Buffer, Ptr};
 use super::regularization::{Inside, Within};
@@ -143,7 +145,11 @@ fn layer<T: Real>(
         output: Sequence::of(&output),
         h_end: pointer(&h),
         c_end: pointer(&c),
-        keep,
+        keep: match (keep, call.recompute) {
+            (false, _) => Keep::Nothing,
+            (true, true) => Keep::States,
+            (true, false) => Keep::All,
+        },
     };
     // SAFETY: `Lstm` has checked the shapes and dtypes of the input, the states and the
     // parameters; all are on the CPU, and contiguous where they must be.
@@ -153,8 +159,11 @@ fn layer<T: Real>(
         return Ok((output, State { h, c }));
     }
     let mut kept = vec![written(plan, &sizes)];
-    for memory in &memory {
-        kept.extend(buffers(memory).map(|buffer| buffer.tensor.shallow_clone()));
+    for mut memory in memory {
+        if call.recompute {
+            memory.gates = Buffer::raw::<T>(0);
+        }
+        kept.extend(buffers(&memory).map(|buffer| buffer.tensor.shallow_clone()));
     }
     let mut made = shim::node::<Layer>(&inputs, &[output, h, c], &kept)?.into_iter();
     match (made.next(), made.next(), made.next()) {

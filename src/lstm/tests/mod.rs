@@ -3,6 +3,7 @@
 mod frozen;
 mod gradients;
 mod invariants;
+mod recompute;
 mod regularization;
 mod truncation;
 mod units;

@@ -162,6 +162,7 @@ fn verdict(page: &ComparisonPage) -> String {
 fn configuration(page: &ComparisonPage) -> String {
     let found = page.comparison;
     let engine = match page.engine {
+        Engine::Auto => "auto",
         Engine::Plain => "plain",
         Engine::Fused => "fused",
         Engine::Native => "native",

@@ -49,7 +49,7 @@ fn overrides_are_toml_values_or_strings() {
 }
 
 #[test]
-fn dropout_inside_of_a_step_needs_the_plain_engine() {
+fn dropout_inside_of_a_step_needs_an_engine_of_ours() {
     for key in [
         "recurrent_dropout",
         "candidate_dropout",
@@ -57,13 +57,16 @@ fn dropout_inside_of_a_step_needs_the_plain_engine() {
         "zoneout_hidden",
     ] {
         let set = format!("lstm.regularization.{key}=0.1");
-        let error = load(GOOD, &[&set]).unwrap_err().to_string();
+        let error = load(GOOD, &[&set, "train.engine=fused"]).unwrap_err();
+        let error = error.to_string();
         assert!(
             error.starts_with(&format!("lstm.regularization.{key}: ")) && error.contains("plain"),
             "{error}"
         );
-        let config = load(GOOD, &[&set, "train.engine=plain"]).unwrap();
-        assert_ne!(config.lstm.regularization, Default::default());
+        for engine in ["auto", "native", "plain"] {
+            let config = load(GOOD, &[&set, &format!("train.engine={engine}")]).unwrap();
+            assert_ne!(config.lstm.regularization, Default::default());
+        }
     }
     let outside = [
         "lstm.regularization.weight_drop=0.5",

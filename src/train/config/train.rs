@@ -68,6 +68,9 @@ pub struct TrainConfig {
     /// Truncated backpropagation: gradients flow back through blocks of so many tokens
     /// and no further. Without it through whole texts.
     pub truncate_steps: Option<i64>,
+    /// Keeps the states of each step for the way back and computes the gates once more,
+    /// with the native engine: less memory for more time, and the same bits.
+    pub recompute: bool,
     /// Of each epoch only so many batches, others in each.
     pub limit_train_batches: Option<usize>,
     /// Only so many batches, the same in each epoch, which are dev, too: to see whether
@@ -114,6 +117,7 @@ impl Default for TrainConfig {
             ema: None,
             precision: Precision::F32,
             truncate_steps: None,
+            recompute: false,
             limit_train_batches: None,
             overfit_batches: None,
             max_time: None,
@@ -122,7 +126,7 @@ impl Default for TrainConfig {
             patience: None,
             snapshot_steps: None,
             keep_epochs: None,
-            engine: Engine::Fused,
+            engine: Engine::Auto,
         }
     }
 }

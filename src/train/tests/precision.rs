@@ -79,6 +79,7 @@ fn a_step_in_low_precision_is_as_near_to_torchs_as_rounding_allows() {
                 mode: Mode::Eval,
                 kind: precision.kind(),
                 truncate: None,
+                recompute: false,
             };
             let logits = model.forward(&batch, pass).unwrap();
             assert_eq!(logits.kind(), Kind::Float);
