@@ -77,7 +77,12 @@ fn measure(step: usize) {
                 "{name}, {}: {:.2} ulp from the truth (at {:e}), {} from libtorch (at {:e})",
                 kernels.name, truth.0, truth.1, torch.0, torch.1
             );
-            assert!(truth.0 <= 2.5 && torch.0 <= 4.0, "{name}, {}", kernels.name);
+            let most = if tanh { 2.03 } else { 1.51 };
+            assert!(
+                truth.0 <= most && torch.0 <= 2.0,
+                "{name}, {}",
+                kernels.name
+            );
         }
     }
 }
