@@ -3,7 +3,9 @@
 //! work on the machine slows all three.
 //!
 //! `cargo bench --bench engines`; `THREADS` for another number of threads, `ONLY` for
-//! the shapes with this in their names.
+//! the shapes with this in their names. With `--worker` it is what `scripts/bench` asks.
+
+mod worker;
 
 use std::time::Instant;
 
@@ -110,6 +112,9 @@ fn main() {
     // Cargo asks for a benchmark's tests with this; there are none.
     if std::env::args().any(|argument| argument == "--test") {
         return;
+    }
+    if std::env::args().any(|argument| argument == "--worker") {
+        return worker::serve().expect("pipes to who asks");
     }
     let threads = std::env::var("THREADS")
         .ok()

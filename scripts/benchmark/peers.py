@@ -28,7 +28,7 @@ class Matmul:
         if by == "torch.mm":
             self.once = lambda: torch.mm(a, b)
         else:
-            ordered = torch.ops.mkldnn._reorder_linear_weight(b.to_mkldnn(), size)
+            ordered = torch.ops.mkldnn._reorder_linear_weight(b, size)
             self.once = lambda: torch.ops.mkldnn._linear_pointwise(a, ordered, None, "none", [], "")
 
     def __call__(self):

@@ -25,6 +25,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 # those of another process.
 PAUSE_S = 0.02
 
+# Put behind a kind: glibc's allocator keeps memory that was freed, as `cellway train`
+# asks it to; for Python it is these two variables.
+KEPT = " kept"
+KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
 
 def command(kind):
     """How the worker of a kind is started; Skip where it is not there."""
@@ -116,7 +121,9 @@ class Workers:
     def get(self, kind, threads):
         worker = self.workers.get((kind, threads))
         if worker is None or worker.process.poll() is not None:
-            worker = self.workers[kind, threads] = Worker(kind, threads)
+            environment = KEEPING if kind.endswith(KEPT) else {}
+            words = command(kind.removesuffix(KEPT))
+            worker = self.workers[kind, threads] = Worker(kind, threads, words, environment)
         return worker
 
     def drop_all(self):
