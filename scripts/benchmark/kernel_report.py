@@ -154,7 +154,7 @@ def grid(results, drawn):
         "### The grid",
         "Each number is the time of the fastest libtorch (padded, packed, or called from Rust, as far as "
         "they were measured) over ours: above 1 ours is faster. Padded libtorch and ours are in every cell; "
-        "libtorch called from Rust where a run is at most 0.15 TFLOP; packed where it is at most 0.03 TFLOP, "
+        "libtorch called from Rust where a run is at most 0.1 TFLOP; packed where it is at most 0.03 TFLOP, "
         "I is 100 and T at most 200; ONNX Runtime and candle (forward) and, with T 20, the loop in Python where "
         "B is 1 or 32, T 20 or 200, I 100 and H at most 512. All of B, T and H are measured with I 100 and full "
         "lengths; I 50 and 300 with T 50, B 1, 32, 256 and H 64, 256, 1024; the proportions of real sentences, "

@@ -28,10 +28,13 @@ BASE = ["ours", "ours, fused", "torch padded"]
 BATCHES, TIMES, HIDDEN = (1, 8, 32, 128, 256), (20, 50, 200, 1000), (64, 128, 256, 512, 1024)
 INPUTS = (50, 100, 300)
 # Above these a cell of the grid is left out; a contender whose run takes longer, too.
-MOST_WORK, MOST_BYTES, MOST_SECONDS = 0.75e12, 6e9, 10.0
+MOST_WORK, MOST_BYTES, MOST_SECONDS = 0.6e12, 6e9, 10.0
 # A process that has just got its turn runs slower at first: short runs are repeated
 # until a turn is so long, and the median counts.
 TURN_S, MOST_RUNS = 0.02, 200
+# Runs from this on are made once a turn, and need no round to warm up beside the one
+# that says how long they are.
+LONG_S = 0.2
 
 
 @dataclasses.dataclass
@@ -65,15 +68,15 @@ class Work:
 
     def seconds(self, threads):
         """Roughly, of one run, on a machine of 2025."""
-        return 1e-4 + self.flop(self.steps) / (1.2e11 * threads**0.9)
+        return 1e-4 + self.flop(self.steps) / (1.4e11 * threads**0.9)
 
 
 def timer(worker, name, turn_s=TURN_S):
     """Runs `name` in turns, each the median of as many runs as it takes."""
-    once = min(worker.run(name, 2))
+    (once,) = worker.run(name)
     if once > MOST_SECONDS:
         raise Skip(f"a run takes {once:.0f} s")
-    least = 1 if once > 0.2 else 3
+    least = 1 if once > LONG_S else 3
     times = min(MOST_RUNS, max(least, round(turn_s / once)))
     return lambda: statistics.median(worker.run(name, times))
 
@@ -128,7 +131,8 @@ def race(bench, case, work, names, rounds, budget_s, least=5, kept=False, facts=
     torch = bench.worker("python", case.threads)
     torch.make(MATMUL, kind="matmul", size=size, by=by)
     runs[MATMUL] = timer(torch, MATMUL)
-    times = alternate(runs, rounds, budget_s, least)
+    warm_up = 0 if work.seconds(case.threads) > LONG_S else 1
+    times = alternate(runs, rounds, budget_s, least, warm_up)
     rate = 2 * size**3
     shares = {
         name: spread([work.flop() / one / (rate / product) for one, product in zip(values, times[MATMUL], strict=True)])
@@ -157,8 +161,8 @@ def race(bench, case, work, names, rounds, budget_s, least=5, kept=False, facts=
 def simple(section, name, threads, work, names, rounds, budget_s, least=5, kept=False, facts=()):
     """A case that is one race."""
     turn = max(work.seconds(threads), TURN_S) + 0.02
-    made = min((rounds + 2) * len(names) * turn, max(budget_s, (least + 3) * len(names) * turn))
-    case = Case(section, name, threads, 0.5 + made, None)
+    made = min((rounds + 2) * (len(names) + 1) * turn, max(budget_s, (least + 2) * len(names) * turn))
+    case = Case(section, name, threads, 0.3 + made, None)
     case.measure = lambda bench: [race(bench, case, work, names, rounds, budget_s, least, kept, facts)]
     return case
 
@@ -303,7 +307,7 @@ def by_tokens(options, threads):
 def contenders_of(batch, time, input, hidden, work):
     """Ours and torch padded in every cell, the others in some."""
     names = ["ours", "torch padded"]
-    if work.flop(work.steps) <= 0.15e12:
+    if work.flop(work.steps) <= 0.1e12:
         names.insert(1, "ours, fused")
     if input == 100 and time <= 200 and work.flop(work.steps) <= 0.03e12:
         names.append("torch packed")
@@ -362,8 +366,8 @@ def grid_case(options, threads, cell, backward):
             return Case("grid", name, threads, 0.0, left_out(reason))
     names = contenders_of(batch, time, input, hidden, full)
     rounds, budget = (5, 2.0) if options.quick else (7, 2.5)
-    # Of the longest runs three rounds.
-    least = 3 if full.seconds(threads) > 0.25 else 5
+    # Of long runs three rounds.
+    least = 3 if full.seconds(threads) > LONG_S else 5
     case = simple("grid", name, threads, full, names, rounds, budget, least, facts=facts)
 
     def measure(bench):

@@ -29,24 +29,25 @@ def order_of(names, number):
     return order[::-1] if number % 2 else order
 
 
-def alternate(contenders, rounds=15, budget_s=20.0, least=LEAST_ROUNDS, clock=time.perf_counter):
+def alternate(contenders, rounds=15, budget_s=20.0, least=LEAST_ROUNDS, warm_up=1, clock=time.perf_counter):
     """Seconds per run of each contender, a list with one number a round.
 
     `contenders`: by name a function that runs once and returns how many seconds that
-    took. A round before the first one is thrown away. No round begins that would end
-    after the budget, but `least` are made in any case.
+    took. Before the first round `warm_up` ones are thrown away (0 for who has warmed up
+    already). No round begins that would end after the budget, but `least` are made in
+    any case.
     """
     names = list(contenders)
     times = {name: [] for name in names}
     started = clock()
-    for number in range(rounds + 1):
+    for number in range(warm_up + rounds):
         began = clock()
         for name in order_of(names, number):
             seconds = contenders[name]()
-            if number > 0:
+            if number >= warm_up:
                 times[name].append(seconds)
         now = clock()
-        if number >= least and now - started + (now - began) > budget_s:
+        if number + 1 >= warm_up + least and now - started + (now - began) > budget_s:
             break
     return times
 

@@ -62,6 +62,8 @@ class AlternateTest(unittest.TestCase):
         times = alternate({"a": clock.contender("a", 9, 1), "b": clock.contender("b", 8, 2)}, 6, 1e9, clock=clock)
         self.assertEqual(times, {"a": [1] * 6, "b": [2] * 6})
         self.assertEqual("".join(clock.ran), "abbabaababbaba")
+        warm = alternate({"a": clock.contender("a", 9, 1)}, 6, 1e9, warm_up=0, clock=clock)
+        self.assertEqual(warm, {"a": [9, 1, 1, 1, 1, 1]})
 
     def test_a_round_that_would_end_after_the_budget_does_not_begin(self):
         clock = Clock()
