@@ -82,6 +82,8 @@ fn every_other_command_is_run_by_a_test_of_the_scripts() {
         "CELLWAY_PARITY_CASES=10000 cargo test --release --test lstm_parity",
         // tests/twin.rs, with more texts than there is time for.
         "CELLWAY_TWIN_TEXTS=all cargo test --release --test twin",
+        // scripts/tests/test_benchmark.py, its parts; all of it takes an hour.
+        "scripts/bench",
         "scripts/data glove",  // scripts/tests/test_data.py, from a local server
         "scripts/data sst",    // the same
         "scripts/demo",        // scripts/test, one epoch

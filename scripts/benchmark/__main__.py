@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -39,17 +40,18 @@ def arguments(words=None):
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few cases and rounds: a few minutes")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in 'section: name'")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in 'section: name', as grid:")
     parser.add_argument(
         "--threads",
         type=lambda text: [int(word) for word in text.split(",")],
         default=sorted({1, min(2, cores)}),
         help="numbers of threads, as 1,2",
     )
-    parser.add_argument("--out", type=pathlib.Path, default=machine.ROOT / "docs/benchmark", help="folder for results")
+    parser.add_argument("--out", type=pathlib.Path, help="folder for results (docs/benchmark; with --quick target/benchmark)")
     parser.add_argument("--list", action="store_true", help="only names the cases, with about how long each takes")
     parser.add_argument("--report", action="store_true", help="only writes the report again, from results.json")
     options = parser.parse_args(words)
+    options.out = options.out or machine.ROOT / ("target/benchmark" if options.quick else "docs/benchmark")
     if min(options.threads) < 1:
         parser.error("--threads: numbers from 1")
     if max(options.threads) > cores:
@@ -85,6 +87,7 @@ def measure(bench, cases: list[Case], results):
             results.add(result)
             print(f"{head}: {line(result)}", flush=True)
         left, expected = left - case.seconds, expected + case.seconds
+    print(f"{len(cases)} cases took {duration(time.monotonic() - started)}, expected were {duration(expected)}", flush=True)
 
 
 def line(result):
@@ -111,6 +114,8 @@ def main():
         if not cases:
             sys.exit(f"scripts/bench: no case has '{options.only}' in its name; --list names them")
         bench = Bench(options)
+        # Whoever ends this gets the report of what there is, too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             for threads in sorted({case.threads for case in cases}):
                 bench.rates[threads] = machine.matmul_rates(bench.worker("python", threads))

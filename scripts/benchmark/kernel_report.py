@@ -164,7 +164,9 @@ def grid(results, drawn):
         of = [result for result in found if result.threads == threads and full_hundred(result)]
         parts += filter(known, [drawn.heat(f"grid-{threads}.svg", of, threads, against_libtorch)])
         parts += filter(known, [drawn.shares(f"share-{threads}.svg", of, threads)])
-    parts += [slower(found), *tables(found), *other_peers(found), *missing_of(found)]
+    parts.append(slower(found))
+    parts.append("All cells; in brackets our time and our share of the matmul rate:")
+    parts += [*tables(found), *other_peers(found), *missing_of(found)]
     left = [item for item in results.left_out.values() if item["section"] == "grid"]
     if left:
         reasons = {}
@@ -232,4 +234,4 @@ def other_peers(found):
         for result in some
     ]
     head = ["cell", "threads", "ours", *[f"{name} / ours" for name in names]]
-    return ["In a table's cell stand, in brackets, our time and our share of the matmul rate.", "The other peers:", table(head, rows)]
+    return ["The other peers:", table(head, rows)]

@@ -56,6 +56,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # Ctrl-C is for who asks; a worker ends with its input.
+            start_new_session=True,
             env=os.environ | {name: str(threads) for name in names} | dict(environment),
         )
         self.made = set()
