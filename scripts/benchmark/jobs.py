@@ -161,10 +161,11 @@ def training(bench, threads):
     twin has a vocabulary, and predicts dev as ours measures it."""
     start, folder = model(), texts()
 
-    def ours(engine):
-        out = folder / f"train-{engine}"
+    def ours(engine, fused_update="false"):
+        out = folder / "train-ours"
         shutil.rmtree(out, ignore_errors=True)
-        process = cellway(threads, "train", folder / "job.toml", "--engine", engine, "--json", "--out", out)
+        words = ["train", folder / "job.toml", "--engine", engine, "--set", f"train.fused_update={fused_update}"]
+        process = cellway(threads, *words, "--json", "--out", out)
         (epoch,) = json.loads(process.out)["epochs"]
         process.speed, process.loss = epoch["tokens_per_second"], epoch["train_loss"]
         return process
@@ -181,6 +182,7 @@ def training(bench, threads):
         return process
 
     contenders = {f"cellway, {engine}": functools.partial(ours, engine) for engine in ENGINES}
+    contenders["cellway, native, fused Adam"] = functools.partial(ours, "native", "true")
     contenders |= {name: functools.partial(theirs, words) for name, words in TWINS.items()}
     times, done = measured(contenders, rounds=5 if bench.quick else 9, budget_s=90 if bench.quick else 240)
     losses = {name: sum(process.loss for process in of) / len(of) for name, of in done.items()}

@@ -14,7 +14,9 @@ NOTES = """- **Training**: {batch} texts a batch, E = 100, H = 128, dropout 0.5,
   reviews. "A token" is the loop of steps alone, "whole process" has more on our side: ours makes
   the vocabulary, draws curves and keeps a snapshot. The twin packs or pads shuffled texts, or
   pads texts of similar length, which is what ours does; its batches are made in the loop, as the
-  collate function of a DataLoader does it. Mean losses of the epoch, from other random weights
+  collate function of a DataLoader does it. Fused Adam is one operation for all parameters, of
+  torch (`fused=True`) and of ours (`train.fused_update`), the default of neither on the CPU:
+  hold those two against each other. Mean losses of the epoch, from other random weights
   and orders: {losses}.
 - **Scoring**: labels are the same, but for probabilities of 1/2; the largest difference of a
   probability is {difference}. The twin sorts by length, pads and uses `torch.inference_mode`;
