@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use cellway::lstm::{Call, Engine, Lstm, LstmConfig, Mode};
+use cellway::lstm::{Call, Engine, Frozen, FrozenWeights, Lstm, LstmConfig, Mode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -21,10 +21,20 @@ struct Question {
     drop: Option<String>,
 }
 
+/// Who computes.
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    Fused,
+    Native,
+    /// Native with its weights packed once.
+    Frozen,
+}
+
 #[derive(Deserialize)]
 struct Make {
     name: String,
-    how: Engine,
+    how: How,
     input: i64,
     hidden: i64,
     /// The lengths of the sequences of each batch.
@@ -42,7 +52,8 @@ struct Batch {
 /// through it, does so from ones to the weights and the input.
 struct Job {
     lstm: Lstm,
-    engine: Engine,
+    frozen: Option<Frozen>,
+    how: How,
     batches: Vec<Batch>,
     backward: bool,
 }
@@ -77,9 +88,14 @@ impl Job {
                 lengths: (!full).then(|| lengths.clone()),
             })
         };
+        let frozen = match make.how {
+            How::Frozen => Some(lstm.freeze(FrozenWeights::Same)?),
+            How::Fused | How::Native => None,
+        };
         Ok(Job {
             lstm,
-            engine: make.how,
+            frozen,
+            how: make.how,
             batches: make.batches.iter().map(batch).collect::<Result<_>>()?,
             backward: make.backward,
         })
@@ -88,11 +104,18 @@ impl Job {
     fn read(&self, batch: &Batch) -> Result<Tensor> {
         let call = Call {
             lengths: batch.lengths.as_deref(),
-            engine: self.engine,
+            engine: match self.how {
+                How::Fused => Engine::Fused,
+                How::Native | How::Frozen => Engine::Native,
+            },
             mode: Mode::Eval,
             ..Call::default()
         };
-        Ok(self.lstm.forward(&batch.x, &call)?.output)
+        let made = match &self.frozen {
+            None => self.lstm.forward(&batch.x, &call)?,
+            Some(frozen) => frozen.forward(&batch.x, &call)?,
+        };
+        Ok(made.output)
     }
 
     fn run(&self) -> Result<()> {

@@ -20,7 +20,8 @@ optimizer. The arithmetic of a run is 8·H·(I+H) FLOP for each real token, thre
 that in training: padding and activations count nothing. The share of the matmul rate is
 that over what the fastest matrix product of the machine reaches in the same rounds.
 
-- ours: the native engine. ours, fused: libtorch's LSTM called from Rust.
+- ours: the native engine. ours, packed once: its form for reading, with weights
+  packed once for many calls. ours, fused: libtorch's LSTM called from Rust.
 - torch padded: `nn.LSTM` over the padded batch, which computes the padding too.
 - torch packed: `pack_padded_sequence` with `enforce_sorted=False`, inside of the time.
 - torch looped: `nn.LSTMCell` over the steps, in Python.

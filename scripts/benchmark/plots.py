@@ -5,6 +5,7 @@ import math
 # Of Okabe and Ito: told apart with every kind of colour vision.
 COLOURS = {
     "ours": "#0072B2",
+    "ours, packed once": "#332288",
     "ours, fused": "#56B4E9",
     "torch padded": "#D55E00",
     "torch packed": "#E69F00",
