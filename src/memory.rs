@@ -2,12 +2,15 @@
 //! step pays with a page fault for every 4 KiB of the next one: of training at
 //! `B = H = 256, T = 50` a quarter of the time.
 
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::collections::HashMap;
 use std::ffi::c_void;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use nix::libc;
+use tch::{Device, Kind, Tensor};
 
-/// Below, a buffer is not worth a call: one large page of x86-64 and aarch64.
-const LARGE_PAGE: usize = 2 << 20;
+use crate::shim;
 
 /// From here on the process keeps memory that is freed, for the next tensors of the
 /// same size. For programs that train; what they need at once stays the same.
@@ -22,18 +25,158 @@ pub fn keep_memory() {
     }
 }
 
-/// Asks for large pages where this memory has room for whole ones. A wish: what the
-/// system says to it does not matter.
-pub(crate) fn prefer_large_pages(start: *mut c_void, bytes: usize) {
-    if bytes < 2 * LARGE_PAGE {
-        return;
+/// Below, a tensor is libtorch's own affair.
+const POOLED: usize = 256 << 10;
+
+/// Of x86-64 and aarch64. Blocks of some of them begin at one and ask for them.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// A tensor `[count]` on the CPU of whatever stood there; a large one over memory that
+/// earlier ones had, if some is free. With what is free the process never holds more
+/// than the tensors in use once took.
+pub(crate) fn scratch(count: usize, kind: Kind) -> Tensor {
+    let bytes = count * kind.elt_size_in_bytes();
+    if bytes < POOLED || !matches!(kind, Kind::Float | Kind::Double) {
+        return Tensor::empty([count as i64], (kind, Device::Cpu));
+    }
+    let start = pool().take(bytes);
+    // SAFETY: the block has room for so many numbers, and is nobody else's until the
+    // tensor gives it back.
+    unsafe { shim::tensor_over(start as *mut c_void, count, kind == Kind::Double, give_back) }
+}
+
+/// As libtorch calls it, from any thread.
+unsafe extern "C" fn give_back(start: *mut c_void) {
+    pool().give(start as usize);
+}
+
+static POOL: LazyLock<Mutex<Pool>> = LazyLock::new(Mutex::default);
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Blocks of memory by their addresses.
+#[derive(Default)]
+struct Pool {
+    /// Bytes of each that a tensor has.
+    used: HashMap<usize, usize>,
+    /// `(address, bytes)`, the longest free first.
+    free: Vec<(usize, usize)>,
+    /// The most bytes that were in use at once.
+    most: usize,
+}
+
+impl Pool {
+    fn take(&mut self, bytes: usize) -> usize {
+        // In steps of an eighth or less, so that sizes that differ a little fit.
+        let bytes = bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(4096));
+        let fits = |&(_, (_, free)): &(usize, &(usize, usize))| (bytes..=2 * bytes).contains(free);
+        let best = (self.free.iter().enumerate())
+            .filter(fits)
+            .min_by_key(|(_, (_, free))| *free);
+        let (start, bytes) = match best.map(|(place, _)| place) {
+            Some(place) => self.free.remove(place),
+            None => {
+                let used = self.used.values().sum::<usize>() + bytes;
+                self.most = self.most.max(used);
+                let mut held = used + self.free.iter().map(|(_, free)| free).sum::<usize>();
+                while held > self.most {
+                    let (start, free) = self.free.remove(0);
+                    // SAFETY: it is of `fresh` with this size, and in no use.
+                    unsafe { dealloc(start as *mut u8, layout(free)) };
+                    held -= free;
+                }
+                (fresh(bytes), bytes)
+            }
+        };
+        self.used.insert(start, bytes);
+        start
+    }
+
+    fn give(&mut self, start: usize) {
+        if let Some(bytes) = self.used.remove(&start) {
+            self.free.push((start, bytes));
+        }
+    }
+}
+
+fn layout(bytes: usize) -> Layout {
+    let align = if bytes < 2 * LARGE_PAGE {
+        64
+    } else {
+        LARGE_PAGE
+    };
+    match Layout::from_size_align(bytes, align) {
+        Ok(layout) => layout,
+        Err(_) => handle_alloc_error(Layout::new::<u8>()),
+    }
+}
+
+fn fresh(bytes: usize) -> usize {
+    let layout = layout(bytes);
+    // SAFETY: the size is not zero.
+    let start = unsafe { alloc(layout) };
+    if start.is_null() {
+        handle_alloc_error(layout);
     }
     #[cfg(target_os = "linux")]
-    {
-        let first = (start as usize).next_multiple_of(LARGE_PAGE);
-        let end = (start as usize + bytes) / LARGE_PAGE * LARGE_PAGE;
-        // SAFETY: whole pages of memory that the caller owns; advice changes none of
-        // what stands there.
-        unsafe { libc::madvise(first as *mut c_void, end - first, libc::MADV_HUGEPAGE) };
+    if layout.align() == LARGE_PAGE {
+        // SAFETY: whole pages of ours; advice changes nothing of what stands there, and
+        // whether the system takes it does not matter.
+        unsafe {
+            libc::madvise(
+                start.cast(),
+                bytes / LARGE_PAGE * LARGE_PAGE,
+                libc::MADV_HUGEPAGE,
+            )
+        };
+    }
+    start as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freed_block_is_taken_again_and_no_more_is_held_than_was_used() {
+        let mut pool = Pool::default();
+        let first = pool.take(1 << 20);
+        let second = pool.take(1 << 20);
+        assert_ne!(first, second);
+        pool.give(first);
+        assert_eq!(pool.take((1 << 20) - 100), first);
+        pool.give(first);
+        pool.give(second);
+        pool.give(second);
+        assert_eq!(pool.free.len(), 2);
+        // Neither fits; with both kept there would be more than was ever in use.
+        let large = pool.take(3 << 19 << 1);
+        assert!(pool.free.len() < 2);
+        let used: usize = pool.used.values().sum();
+        let held = used + pool.free.iter().map(|(_, free)| free).sum::<usize>();
+        assert!(held <= pool.most, "{held} {}", pool.most);
+        pool.give(large);
+        while let Some((start, bytes)) = pool.free.pop() {
+            // SAFETY: as in `take`.
+            unsafe { dealloc(start as *mut u8, layout(bytes)) };
+        }
+    }
+
+    #[test]
+    fn tensors_have_memory_of_their_own() {
+        for kind in [Kind::Float, Kind::Double] {
+            let tensors: Vec<Tensor> = (0..4)
+                .map(|n| scratch(100_000, kind).fill_(n as f64))
+                .collect();
+            for (n, tensor) in tensors.iter().enumerate() {
+                assert_eq!(tensor.kind(), kind);
+                assert_eq!(tensor.size(), [100_000]);
+                assert_eq!(tensor.double_value(&[99_999]), n as f64);
+                assert_eq!(tensor.data_ptr() as usize % 64, 0);
+            }
+            assert_eq!(scratch(3, kind).size(), [3]);
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::shim;
 
 pub use crate::memory::keep_memory;
-pub(crate) use crate::memory::prefer_large_pages;
+pub(crate) use crate::memory::scratch;
 
 /// The version of libtorch that this was built against.
 pub const LIBTORCH_VERSION: &str = env!("CELLWAY_LIBTORCH");

@@ -17,6 +17,7 @@
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -129,6 +130,16 @@ char *cellway_node(void *const *inputs, size_t input_count, void *const *outputs
 }
 
 void cellway_free(char *message) { free(message); }
+
+// A tensor [count] of f32 or f64 over this memory; `release` gets it back when nobody has the tensor
+// any more.
+char *cellway_tensor_over(void *memory, int64_t count, bool wide,
+                          void (*release)(void *), void **result) {
+  return guarded([&] {
+    const auto options = at::TensorOptions().dtype(wide ? at::kDouble : at::kFloat);
+    *result = new at::Tensor(at::from_blob(memory, {count}, release, options));
+  });
+}
 
 // Calls `work` with every number below `count`, on libtorch's own threads: a second
 // pool of threads would fight with it for the cores. (at::parallel_for itself is made

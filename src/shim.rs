@@ -25,6 +25,13 @@ unsafe extern "C" {
         epsilon: f64,
         nesterov: bool,
     ) -> *mut c_char;
+    fn cellway_tensor_over(
+        memory: *mut c_void,
+        count: i64,
+        wide: bool,
+        release: unsafe extern "C" fn(*mut c_void),
+        result: *mut *mut c_void,
+    ) -> *mut c_char;
     fn cellway_in_parallel(
         count: usize,
         work: unsafe extern "C" fn(*const c_void, usize),
@@ -113,6 +120,29 @@ pub(crate) fn fused_step(
             nesterov,
         )
     })
+}
+
+/// A tensor `[count]` of f32, or f64 if `wide`, over this memory, which `release` gets back, from any thread, when
+/// nobody has the tensor any more.
+///
+/// # Safety
+///
+/// The memory has room for so many numbers and stays until `release` is called.
+pub(crate) unsafe fn tensor_over(
+    memory: *mut c_void,
+    count: usize,
+    wide: bool,
+    release: unsafe extern "C" fn(*mut c_void),
+) -> Tensor {
+    let mut result = std::ptr::null_mut();
+    // SAFETY: as the caller says; `result` lives until the call is over.
+    let made =
+        told(unsafe { cellway_tensor_over(memory, count as i64, wide, release, &mut result) });
+    match made {
+        // SAFETY: a new tensor of C++, and ours from here on.
+        Ok(()) => unsafe { Tensor::from_ptr(result.cast()) },
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Calls `work` with every number below `count`, on as many of libtorch's threads as it

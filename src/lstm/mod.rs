@@ -29,7 +29,7 @@ pub use self::plain::Trace;
 pub use self::regularization::{Mode, Regularization};
 use crate::error::{Error, Result};
 use crate::random::Stream;
-use crate::runtime;
+use crate::{runtime, shim};
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -306,26 +306,31 @@ impl Lstm {
         }
     }
 
-    /// Who computes such a call, if it leaves that to us:
+    /// Who computes such a call over `batch` texts of `time` steps, if it leaves that to
+    /// us. On the CPU in f32 and f64 it is native, but fused for one long text through a
+    /// wide layer by several threads, which only share the work of texts here. Elsewhere
+    /// it is fused, or plain where something is to happen inside of the steps of
+    /// training, which fused cannot.
     ///
-    /// - on the CPU in f32 and f64: native;
-    /// - everywhere else: fused, or plain where something is to happen inside of the
-    ///   steps of training, which fused cannot.
-    ///
-    /// That native is the fastest on the CPU is measured: `scripts/bench` has the
-    /// shapes. Nothing is tried out when the program runs, so that the same call is
-    /// computed by the same engine, and to the same bits, every time.
-    pub fn engine(&self, call: &Call) -> Engine {
-        let (kind, device) = self.place();
+    /// `scripts/bench` measures it over many shapes. Nothing is tried out when the
+    /// program runs: the same call with as many threads is computed by the same engine.
+    pub fn engine(&self, call: &Call, batch: i64, time: i64) -> Engine {
+        if call.engine != Engine::Auto {
+            return call.engine;
+        }
         let inside = call.mode != Mode::Eval
             && (self.config.regularization)
                 .expect_reach(Engine::Fused)
                 .is_err();
-        match (call.engine, device, kind) {
-            (Engine::Auto, Device::Cpu, Kind::Float | Kind::Double) => Engine::Native,
-            (Engine::Auto, ..) if inside => Engine::Plain,
-            (Engine::Auto, ..) => Engine::Fused,
-            (asked, ..) => asked,
+        let native = matches!(self.place(), (Kind::Float | Kind::Double, Device::Cpu));
+        let alone = batch == 1 && time >= 50 && self.config.hidden_size >= 256;
+        match native {
+            true if alone && !inside && !call.recompute && tch::get_num_threads() > 1 => {
+                Engine::Fused
+            }
+            true => Engine::Native,
+            false if inside => Engine::Plain,
+            false => Engine::Fused,
         }
     }
 
@@ -333,14 +338,22 @@ impl Lstm {
     ///
     /// Errors if a shape, dtype or length does not fit.
     pub fn forward(&self, input: &Tensor, call: &Call) -> Result<Output> {
+        let (batch, time) = match (input.size().as_slice(), self.config.batch_first) {
+            (&[batch, time, _], true) | (&[time, batch, _], false) => (batch, time),
+            _ => (0, 0),
+        };
         let call = &Call {
-            engine: self.engine(call),
+            engine: self.engine(call, batch, time),
             ..*call
         };
         if call.recompute && call.engine != Engine::Native {
             let message = "only the native engine computes gates once more; \
                            leave it off, or take engine native on the CPU";
             return Err(Error::config("recompute", message));
+        }
+        let reads = call.mode == Mode::Eval && !self.wants_gradients(input, call);
+        if call.engine == Engine::Native && reads {
+            return self.freeze(FrozenWeights::Same)?.forward(input, call);
         }
         let prepared = self.prepare(input, call)?;
         let Prepared {
@@ -425,6 +438,16 @@ impl Lstm {
             state: run.state,
         };
         Ok((output, run.steps))
+    }
+
+    fn wants_gradients(&self, input: &Tensor, call: &Call) -> bool {
+        let states = call.state.map(|state| [&state.h, &state.c]);
+        let parameters = self.parameters().into_iter().map(|(_, tensor)| tensor);
+        shim::records_gradients()
+            && parameters
+                .chain([input])
+                .chain(states.into_iter().flatten())
+                .any(Tensor::requires_grad)
     }
 
     /// The parameters of a layer in a direction: `layers[layer][direction]`.

@@ -45,13 +45,13 @@ impl<'a> Predictor<'a> {
     ///
     /// Errors if the model is not what the native engine can compute.
     pub fn freeze(mut self) -> Result<Self> {
-        let call = Call {
-            engine: self.engine,
-            ..Call::default()
+        let freeze = || self.model.lstm().freeze(FrozenWeights::Same);
+        self.frozen = match self.engine {
+            Engine::Native => Some(freeze()?),
+            // Where it cannot, another engine computes.
+            Engine::Auto => freeze().ok(),
+            Engine::Plain | Engine::Fused => None,
         };
-        if self.model.lstm().engine(&call) == Engine::Native {
-            self.frozen = Some(self.model.lstm().freeze(FrozenWeights::Same)?);
-        }
         Ok(self)
     }
 

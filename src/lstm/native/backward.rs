@@ -8,7 +8,7 @@ use super::again::Again;
 use super::forward::{OfGates, Shared, copy};
 use super::isa::Slopes;
 use super::lanes::Real;
-use super::layer::{Memory, Sequence, Sizes, Weights, at_once, present, shares};
+use super::layer::{Memory, Sequence, Sizes, Weights, at_once, present, shares, worth};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, product};
 
@@ -94,7 +94,7 @@ impl<T: Real> Backward<'_, T> {
         });
 
         let mut pieces = Vec::new();
-        let parts = shares.len();
+        let parts = worth(self.plan, &self.sizes);
         for direction in &directions {
             let rows = 4 * self.sizes.hidden;
             for part in 0..parts {
@@ -331,6 +331,9 @@ impl<T: Real> Backward<'_, T> {
 
     /// The gradients of these rows of `W_ih`, `W_hh` and the biases.
     unsafe fn rows(&self, of: &Direction<T>, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
         let (plan, sizes) = (self.plan, &self.sizes);
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let d_gates = of.d_gates.at::<T>();
@@ -374,20 +377,23 @@ impl<T: Real> Backward<'_, T> {
             if gradients.b_ih.is_null() && gradients.b_hh.is_null() {
                 return;
             }
-            let mut sums = vec![T::default(); 4 * wide];
-            let mut part = vec![T::default(); 4 * wide];
+            let first_place = place(rows.start);
+            let places = place(rows.end - 1) + 1 - first_place;
+            let mut sums = vec![T::default(); places];
+            let mut part = vec![T::default(); places];
             for first in (0..plan.tokens()).step_by(BLOCK) {
                 part.fill(T::default());
                 for token in first..plan.tokens().min(first + BLOCK) {
-                    let of_token = d_gates.add(token * 4 * wide).cast_const();
-                    add_to(&mut part, std::slice::from_raw_parts(of_token, 4 * wide));
+                    let of_token = d_gates.add(token * 4 * wide + first_place);
+                    let of_token = std::slice::from_raw_parts(of_token, places);
+                    add_to(&mut part, of_token);
                 }
                 add_to(&mut sums, &part);
             }
             for row in rows {
                 for bias in [gradients.b_ih, gradients.b_hh] {
                     if !bias.is_null() {
-                        bias.add(row).write(sums[place(row)]);
+                        bias.add(row).write(sums[place(row) - first_place]);
                     }
                 }
             }

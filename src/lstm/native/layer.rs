@@ -245,13 +245,18 @@ fn threads() -> usize {
     tch::get_num_threads().max(1) as usize
 }
 
-/// Into how many shares the texts of a direction are cut.
-pub(super) fn shares(plan: &Plan, sizes: &Sizes) -> Vec<std::ops::Range<usize>> {
+/// How many threads a direction is worth.
+pub(super) fn worth(plan: &Plan, sizes: &Sizes) -> usize {
     let (hidden, inputs) = (sizes.hidden, sizes.input + sizes.output);
     // A thread is worth its start from about a tenth of a millisecond on.
     let work = plan.tokens() * hidden * 4 * inputs * sizes.directions;
     let worth = (work / WORTH_A_THREAD).clamp(1, threads());
-    plan.shares(worth.div_ceil(sizes.directions))
+    worth.div_ceil(sizes.directions)
+}
+
+/// The shares into which the texts of a direction are cut.
+pub(super) fn shares(plan: &Plan, sizes: &Sizes) -> Vec<std::ops::Range<usize>> {
+    plan.shares(worth(plan, sizes))
 }
 
 /// Multiplications and additions.

@@ -1,7 +1,7 @@
 //! Products of matrices, cut into tiles. The right side is packed once into panels, as
 //! a tile reads it; the rows of the left side and of the result lie wherever they lie.
 
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
 use super::lanes::Real;
@@ -15,9 +15,9 @@ pub(super) struct Buffer {
 impl Buffer {
     /// Of whatever stood there.
     pub fn raw<T: Real>(count: usize) -> Buffer {
-        let tensor = Tensor::empty([count as i64], (T::KIND, Device::Cpu));
-        runtime::prefer_large_pages(tensor.data_ptr(), count * size_of::<T>());
-        Buffer { tensor }
+        Buffer {
+            tensor: runtime::scratch(count, T::KIND),
+        }
     }
 
     pub fn zeros<T: Real>(count: usize) -> Buffer {

@@ -11,7 +11,12 @@ fn lstm(config: LstmConfig, kind: Kind) -> Lstm {
 
 fn native(lstm: &Lstm, x: &Tensor, call: Call) -> Output {
     let engine = Engine::Native;
-    tch::no_grad(|| lstm.forward(x, &Call { engine, ..call }).unwrap())
+    // With the gradients in view, by what trains; without them it is frozen for the call.
+    let trains = lstm.forward(x, &Call { engine, ..call }).unwrap();
+    let reads = tch::no_grad(|| lstm.forward(x, &Call { engine, ..call }).unwrap());
+    assert_same(&trains, &reads, "the native engine without gradients");
+    assert!(lstm.wants_gradients(x, &call));
+    trains
 }
 
 fn assert_same(a: &Output, b: &Output, what: &str) {

@@ -109,14 +109,14 @@ fn auto_is_native_on_the_cpu_where_it_can() {
         mode: Mode::Train(Stream::new(1, "d")),
         ..Call::default()
     };
-    assert_eq!(lstm.engine(&asked(Engine::Auto)), Engine::Native);
+    assert_eq!(lstm.engine(&asked(Engine::Auto), 2, 9), Engine::Native);
     for engine in ENGINES {
-        assert_eq!(lstm.engine(&asked(engine)), engine);
+        assert_eq!(lstm.engine(&asked(engine), 2, 9), engine);
     }
     let half = lstm.in_kind(Kind::BFloat16);
-    assert_eq!(half.engine(&asked(Engine::Auto)), Engine::Fused);
+    assert_eq!(half.engine(&asked(Engine::Auto), 2, 9), Engine::Fused);
     lstm.config.regularization.zoneout_cell = 0.1;
     let half = lstm.in_kind(Kind::BFloat16);
-    assert_eq!(half.engine(&asked(Engine::Auto)), Engine::Plain);
-    assert_eq!(half.engine(&Call::default()), Engine::Fused);
+    assert_eq!(half.engine(&asked(Engine::Auto), 2, 9), Engine::Plain);
+    assert_eq!(half.engine(&Call::default(), 2, 9), Engine::Fused);
 }
