@@ -62,10 +62,21 @@ impl Packed {
             Panels::of_gates::<T>(depth, hidden, weight.data_ptr().cast::<T>().cast_const())
         };
         let panels = hidden.div_ceil(lanes);
+        let group = View::group(kernels.rows, half);
+        if group == 1 && !half {
+            // They lie so already.
+            let buffer = single.into_buffer();
+            let view = View {
+                at: buffer.at::<T>().0.cast_const().cast(),
+                depth,
+                panels,
+                half,
+            };
+            return Packed { buffer, view };
+        }
         let bytes = View::bytes::<T>(lanes, half);
         let buffer = Buffer::raw::<f32>(panels * depth * bytes / size_of::<f32>());
         let at = buffer.at::<f32>().0;
-        let group = View::group(kernels.rows, half);
         for panel in 0..panels {
             let first = panel / group * group;
             let count = group.min(panels - first);
@@ -99,12 +110,11 @@ impl Packed {
     }
 
     pub fn view(&self) -> View {
-        debug_assert_eq!(self.buffer.at::<f32>().0.cast_const().cast(), self.view.at);
         self.view
     }
 
     /// How much memory they take.
     pub fn bytes(&self) -> usize {
-        self.buffer.tensor.numel() * size_of::<f32>()
+        self.buffer.tensor.numel() * self.buffer.tensor.kind().elt_size_in_bytes()
     }
 }

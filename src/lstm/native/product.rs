@@ -5,7 +5,11 @@ use tch::Tensor;
 
 use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
 use super::lanes::Real;
+use super::layer::at_once;
 use crate::runtime;
+
+/// So many numbers of a weight are worth a thread that packs them.
+const WORTH_A_THREAD: usize = 100_000;
 
 /// Numbers in memory that libtorch owns, aligned to a register.
 pub(super) struct Buffer {
@@ -182,15 +186,15 @@ impl Panels {
         let lanes = T::kernels().lanes;
         let wide = hidden.next_multiple_of(lanes);
         let panels = Self::new::<T>(depth, 4 * wide);
-        let to = panels.buffer.at::<T>().0;
-        for unit in (0..wide).step_by(lanes) {
+        let (to, from) = (panels.buffer.at::<T>(), Ptr(from.cast_mut()));
+        let panel = |unit: usize| {
             let real = lanes.min(hidden - unit);
             for gate in 0..4 {
                 // SAFETY: the panel of these units begins at 4 * unit * depth, and each
                 // of its rows has 4 * lanes numbers.
                 unsafe {
                     let to = to.add(4 * unit * depth + gate * lanes);
-                    let from = from.add((gate * hidden + unit) * depth);
+                    let from = from.add((gate * hidden + unit) * depth).cast_const();
                     if real == lanes {
                         (T::kernels().transpose)(from, depth, to, 4 * lanes);
                         continue;
@@ -206,8 +210,18 @@ impl Panels {
                     }
                 }
             }
+        };
+        let units: Vec<usize> = (0..wide).step_by(lanes).collect();
+        match depth * 4 * wide < WORTH_A_THREAD {
+            true => units.into_iter().for_each(panel),
+            false => at_once(&units, |&unit| panel(unit)),
         }
         panels
+    }
+
+    /// The memory of panels made by [`of_gates`](Self::of_gates).
+    pub fn into_buffer(self) -> Buffer {
+        self.buffer
     }
 
     /// The panel of the register of units that begins with this one, of panels made by

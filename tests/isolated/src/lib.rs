@@ -45,6 +45,8 @@ mod lstm {
     mod native {
         #[path = "../../../../../src/lstm/native/activation.rs"]
         mod activation;
+        #[path = "../../../../../src/lstm/native/again.rs"]
+        mod again;
         #[path = "../../../../../src/lstm/native/backward.rs"]
         mod backward;
         mod check;

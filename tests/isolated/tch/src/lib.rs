@@ -12,6 +12,16 @@ pub enum Kind {
     BFloat16,
 }
 
+impl Kind {
+    pub fn elt_size_in_bytes(self) -> usize {
+        match self {
+            Kind::Float => 4,
+            Kind::Double => 8,
+            Kind::BFloat16 => 2,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 pub enum Device {
     Cpu,
@@ -28,12 +38,7 @@ pub struct Tensor {
 impl Tensor {
     pub fn empty(size: impl AsRef<[i64]>, (kind, Device::Cpu): (Kind, Device)) -> Tensor {
         let size = size.as_ref().to_vec();
-        let each = match kind {
-            Kind::Float => 4,
-            Kind::Double => 8,
-            Kind::BFloat16 => 2,
-        };
-        let bytes = size.iter().product::<i64>() as usize * each;
+        let bytes = size.iter().product::<i64>() as usize * kind.elt_size_in_bytes();
         let layout = Layout::from_size_align(bytes, 64).expect("a size");
         let start = match bytes {
             0 => std::ptr::null_mut(),
