@@ -2,7 +2,7 @@
 //! step pays with a page fault for every 4 KiB of the next one: of training at
 //! `B = H = 256, T = 50` a quarter of the time.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -36,10 +36,14 @@ const LARGE_PAGE: usize = 2 << 20;
 /// than the tensors in use once took.
 pub(crate) fn scratch(count: usize, kind: Kind) -> Tensor {
     let bytes = count * kind.elt_size_in_bytes();
-    if bytes < POOLED || !matches!(kind, Kind::Float | Kind::Double) {
+    let block = match kind {
+        Kind::Float | Kind::Double if bytes >= POOLED => pool().take(bytes),
+        _ => None,
+    };
+    // Where the system has no more, it is libtorch that says so.
+    let Some(start) = block else {
         return Tensor::empty([count as i64], (kind, Device::Cpu));
-    }
-    let start = pool().take(bytes);
+    };
     // SAFETY: the block has room for so many numbers, and is nobody else's until the
     // tensor gives it back.
     unsafe { shim::tensor_over(start as *mut c_void, count, kind == Kind::Double, give_back) }
@@ -68,7 +72,8 @@ struct Pool {
 }
 
 impl Pool {
-    fn take(&mut self, bytes: usize) -> usize {
+    /// The address of a block of so many bytes; none if the system has none.
+    fn take(&mut self, bytes: usize) -> Option<usize> {
         // In steps of an eighth or less, so that sizes that differ a little fit.
         let bytes = bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(4096));
         let fits = |&(_, (_, free)): &(usize, &(usize, usize))| (bytes..=2 * bytes).contains(free);
@@ -79,19 +84,21 @@ impl Pool {
             Some(place) => self.free.remove(place),
             None => {
                 let used = self.used.values().sum::<usize>() + bytes;
-                self.most = self.most.max(used);
+                let most = self.most.max(used);
                 let mut held = used + self.free.iter().map(|(_, free)| free).sum::<usize>();
-                while held > self.most {
+                while held > most {
                     let (start, free) = self.free.remove(0);
                     // SAFETY: it is of `fresh` with this size, and in no use.
-                    unsafe { dealloc(start as *mut u8, layout(free)) };
+                    unsafe { release(start, free) };
                     held -= free;
                 }
-                (fresh(bytes), bytes)
+                let start = fresh(bytes)?;
+                self.most = most;
+                (start, bytes)
             }
         };
         self.used.insert(start, bytes);
-        start
+        Some(start)
     }
 
     fn give(&mut self, start: usize) {
@@ -101,24 +108,31 @@ impl Pool {
     }
 }
 
-fn layout(bytes: usize) -> Layout {
-    let align = if bytes < 2 * LARGE_PAGE {
-        64
-    } else {
-        LARGE_PAGE
+/// None for what no memory can hold.
+fn layout(bytes: usize) -> Option<Layout> {
+    let align = match bytes < 2 * LARGE_PAGE {
+        true => 64,
+        false => LARGE_PAGE,
     };
-    match Layout::from_size_align(bytes, align) {
-        Ok(layout) => layout,
-        Err(_) => handle_alloc_error(Layout::new::<u8>()),
+    Layout::from_size_align(bytes, align).ok()
+}
+
+/// # Safety
+///
+/// The block is of [`fresh`] with this size, and in no use.
+unsafe fn release(start: usize, bytes: usize) {
+    if let Some(layout) = layout(bytes) {
+        // SAFETY: as the caller says.
+        unsafe { dealloc(start as *mut u8, layout) };
     }
 }
 
-fn fresh(bytes: usize) -> usize {
-    let layout = layout(bytes);
+fn fresh(bytes: usize) -> Option<usize> {
+    let layout = layout(bytes)?;
     // SAFETY: the size is not zero.
     let start = unsafe { alloc(layout) };
     if start.is_null() {
-        handle_alloc_error(layout);
+        return None;
     }
     #[cfg(target_os = "linux")]
     if layout.align() == LARGE_PAGE {
@@ -132,7 +146,7 @@ fn fresh(bytes: usize) -> usize {
             )
         };
     }
-    start as usize
+    Some(start as usize)
 }
 
 #[cfg(test)]
@@ -142,17 +156,17 @@ mod tests {
     #[test]
     fn a_freed_block_is_taken_again_and_no_more_is_held_than_was_used() {
         let mut pool = Pool::default();
-        let first = pool.take(1 << 20);
-        let second = pool.take(1 << 20);
+        let first = pool.take(1 << 20).unwrap();
+        let second = pool.take(1 << 20).unwrap();
         assert_ne!(first, second);
         pool.give(first);
-        assert_eq!(pool.take((1 << 20) - 100), first);
+        assert_eq!(pool.take((1 << 20) - 100), Some(first));
         pool.give(first);
         pool.give(second);
         pool.give(second);
         assert_eq!(pool.free.len(), 2);
         // Neither fits; with both kept there would be more than was ever in use.
-        let large = pool.take(3 << 19 << 1);
+        let large = pool.take(3 << 20).unwrap();
         assert!(pool.free.len() < 2);
         let used: usize = pool.used.values().sum();
         let held = used + pool.free.iter().map(|(_, free)| free).sum::<usize>();
@@ -160,8 +174,12 @@ mod tests {
         pool.give(large);
         while let Some((start, bytes)) = pool.free.pop() {
             // SAFETY: as in `take`.
-            unsafe { dealloc(start as *mut u8, layout(bytes)) };
+            unsafe { release(start, bytes) };
         }
+        // More than there can be: nothing is lost, and the pool goes on.
+        let most = pool.most;
+        assert_eq!(pool.take(1 << 60), None);
+        assert_eq!((pool.most, pool.used.len()), (most, 0));
     }
 
     #[test]

@@ -131,8 +131,8 @@ char *cellway_node(void *const *inputs, size_t input_count, void *const *outputs
 
 void cellway_free(char *message) { free(message); }
 
-// A tensor [count] of f32 or f64 over this memory; `release` gets it back when nobody has the tensor
-// any more.
+// A tensor [count] of f32, or f64 if `wide`, over this memory; `release` gets it back
+// when nobody has the tensor any more.
 char *cellway_tensor_over(void *memory, int64_t count, bool wide,
                           void (*release)(void *), void **result) {
   return guarded([&] {

@@ -68,8 +68,8 @@ class Pictures:
         axes.invert_yaxis()
         axes.grid(axis="x", color="#dddddd")
         axes.set_xlabel("times as long as ours (log); whiskers: quartiles of the rounds")
-        axes.set_title(words, fontsize=10)
-        axes.legend(fontsize=7, loc="lower right")
+        axes.set_title(words, fontsize=10, pad=40)
+        axes.legend(fontsize=7, ncol=4, loc="lower center", bbox_to_anchor=(0.5, 1))
         return self.save(name, figure, words)
 
     def panels(self, results):

@@ -346,6 +346,8 @@ class TestTest(SetupTest):
                 "cargo doc --release --no-deps [none] [-D warnings]",
                 "python -m unittest discover -s scripts/tests",
                 "demo --set train.epochs=1",
+                "cargo test --release --manifest-path tests/isolated/Cargo.toml --target-dir "
+                "target/isolated [none] []",
                 "cargo test --release [none] []",
             ],
         )

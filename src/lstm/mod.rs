@@ -109,8 +109,8 @@ pub struct Call<'a> {
     pub truncate: Option<i64>,
     /// For gradients the native engine keeps i, f, g, o, c, tanh c and h of each token;
     /// with this only c and h, so `2 H` numbers and not `7 H`, and computes the others
-    /// once more on the way back. Results and gradients are the same bits, and training
-    /// takes about a fifth longer. An error with another engine.
+    /// once more on the way back. Results and gradients are the same bits. An
+    /// error with another engine.
     pub recompute: bool,
 }
 

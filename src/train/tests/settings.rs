@@ -326,6 +326,20 @@ fn truncated_backpropagation_reaches_the_step() {
     assert!((moved(&toy, "short", "lstm.weight_hh") / whole - 1.0).abs() > 1e-3);
 }
 
+#[test]
+fn gates_are_computed_once_more_where_that_is_asked_for() {
+    let mut toy = Toy::new();
+    toy.config.train.epochs = 1;
+    let kept = toy.run("kept").0.unwrap();
+    toy.config.train.recompute = true;
+    let again = toy.run("again").0.unwrap();
+    assert_eq!(kept.epochs[0].train_loss, again.epochs[0].train_loss);
+    // It is asked for in every step: an engine that cannot says so.
+    toy.config.train.engine = Engine::Fused;
+    let error = toy.run("fused").0.unwrap_err().to_string();
+    assert!(error.starts_with("recompute: "), "{error}");
+}
+
 /// As on CUDA, where the host does not wait.
 #[test]
 fn steps_that_are_read_later_are_the_same_steps() {
