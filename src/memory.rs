@@ -32,8 +32,9 @@ const POOLED: usize = 256 << 10;
 const LARGE_PAGE: usize = 2 << 20;
 
 /// A tensor `[count]` on the CPU of whatever stood there; a large one over memory that
-/// earlier ones had, if some is free. With what is free the process never holds more
-/// than the tensors in use once took.
+/// earlier ones had, if some is free. A block is made only where none is free that is
+/// large enough, and then free ones go until all are no more than what tensors once asked
+/// for together, or none is left.
 pub(crate) fn scratch(count: usize, kind: Kind) -> Tensor {
     let bytes = count * kind.elt_size_in_bytes();
     let block = match kind {
@@ -63,47 +64,55 @@ fn pool() -> MutexGuard<'static, Pool> {
 /// Blocks of memory by their addresses.
 #[derive(Default)]
 struct Pool {
-    /// Bytes of each that a tensor has.
-    used: HashMap<usize, usize>,
+    /// The bytes of each that a tensor has, and those of them that it asked for.
+    used: HashMap<usize, (usize, usize)>,
     /// `(address, bytes)`, the longest free first.
     free: Vec<(usize, usize)>,
-    /// The most bytes that were in use at once.
+    /// The most bytes that tensors asked for together.
     most: usize,
 }
 
 impl Pool {
     /// The address of a block of so many bytes; none if the system has none.
-    fn take(&mut self, bytes: usize) -> Option<usize> {
+    ///
+    /// The smallest free block that is large enough, however large: batches differ in
+    /// length, and a step through a short one finds what a long one left.
+    fn take(&mut self, asked: usize) -> Option<usize> {
         // In steps of an eighth or less, so that sizes that differ a little fit.
-        let bytes = bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(4096));
-        let fits = |&(_, (_, free)): &(usize, &(usize, usize))| (bytes..=2 * bytes).contains(free);
+        let bytes = asked.next_multiple_of((asked.next_power_of_two() / 16).max(4096));
+        let fits = |&(_, (_, free)): &(usize, &(usize, usize))| bytes <= *free;
         let best = (self.free.iter().enumerate())
             .filter(fits)
             .min_by_key(|(_, (_, free))| *free);
-        let (start, bytes) = match best.map(|(place, _)| place) {
+        let most = self.most.max(self.asked() + bytes);
+        let (start, block) = match best.map(|(place, _)| place) {
             Some(place) => self.free.remove(place),
             None => {
-                let used = self.used.values().sum::<usize>() + bytes;
-                let most = self.most.max(used);
-                let mut held = used + self.free.iter().map(|(_, free)| free).sum::<usize>();
-                while held > most {
+                while !self.free.is_empty() && self.held() + bytes > most {
                     let (start, free) = self.free.remove(0);
                     // SAFETY: it is of `fresh` with this size, and in no use.
                     unsafe { release(start, free) };
-                    held -= free;
                 }
-                let start = fresh(bytes)?;
-                self.most = most;
-                (start, bytes)
+                (fresh(bytes)?, bytes)
             }
         };
-        self.used.insert(start, bytes);
+        self.most = most;
+        self.used.insert(start, (block, bytes));
         Some(start)
     }
 
+    fn asked(&self) -> usize {
+        self.used.values().map(|(_, asked)| asked).sum()
+    }
+
+    fn held(&self) -> usize {
+        let used = self.used.values().map(|(block, _)| block);
+        used.chain(self.free.iter().map(|(_, free)| free)).sum()
+    }
+
     fn give(&mut self, start: usize) {
-        if let Some(bytes) = self.used.remove(&start) {
-            self.free.push((start, bytes));
+        if let Some((block, _)) = self.used.remove(&start) {
+            self.free.push((start, block));
         }
     }
 }
@@ -165,12 +174,14 @@ mod tests {
         pool.give(second);
         pool.give(second);
         assert_eq!(pool.free.len(), 2);
+        let small = pool.take(300 << 10).unwrap();
+        assert!([first, second].contains(&small));
+        pool.give(small);
+        assert_eq!(pool.held(), 2 << 20);
         // Neither fits; with both kept there would be more than was ever in use.
         let large = pool.take(3 << 20).unwrap();
         assert!(pool.free.len() < 2);
-        let used: usize = pool.used.values().sum();
-        let held = used + pool.free.iter().map(|(_, free)| free).sum::<usize>();
-        assert!(held <= pool.most, "{held} {}", pool.most);
+        assert!(pool.held() <= pool.most, "{} {}", pool.held(), pool.most);
         pool.give(large);
         while let Some((start, bytes)) = pool.free.pop() {
             // SAFETY: as in `take`.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::again::Again;
 use super::forward::{OfGates, Shared, copy};
-use super::isa::Slopes;
+use super::isa::{Slopes, VECTORS};
 use super::lanes::Real;
 use super::layer::{Memory, Sequence, Sizes, Weights, at_once, present, shares, worth};
 use super::plan::Plan;
@@ -59,13 +59,17 @@ pub(super) struct Direction<'a, T> {
 // SAFETY: threads only read its fields, and write to rows of the memory of their own.
 unsafe impl<T> Sync for Direction<'_, T> {}
 
-/// A piece of the work behind the last step.
+/// A piece of the work behind the last step: a gradient, or some columns of one.
 enum Piece<'d, 'a, T> {
-    /// Rows of `W_ih`, `W_hh` and the biases.
-    Rows(&'d Direction<'a, T>, Range<usize>),
-    Projection(&'d Direction<'a, T>),
-    /// The input of these texts.
-    Input(Range<usize>),
+    /// Of `W_ih`.
+    Input(&'d Direction<'a, T>, Range<usize>),
+    /// Of `W_hh`.
+    Hidden(&'d Direction<'a, T>, Range<usize>),
+    /// Of `W_hr`.
+    Projection(&'d Direction<'a, T>, Range<usize>),
+    Biases(&'d Direction<'a, T>),
+    /// Of the input of these texts.
+    Texts(Range<usize>),
 }
 
 impl<T: Real> Backward<'_, T> {
@@ -94,33 +98,54 @@ impl<T: Real> Backward<'_, T> {
         });
 
         let mut pieces = Vec::new();
+        let Sizes {
+            input,
+            output,
+            hidden,
+            ..
+        } = self.sizes;
         let parts = worth(self.plan, &self.sizes);
-        for direction in &directions {
-            let rows = 4 * self.sizes.hidden;
-            for part in 0..parts {
-                let rows = rows * part / parts..rows * (part + 1) / parts;
-                pieces.push(Piece::Rows(direction, rows));
-            }
-            if !direction.gradients.hr.is_null() {
-                pieces.push(Piece::Projection(direction));
-            }
-        }
         if !self.d_input.at.is_null() {
-            pieces.extend(shares.into_iter().map(Piece::Input));
+            pieces.extend(self.plan.shares(4 * parts).into_iter().map(Piece::Texts));
+        }
+        for of in &directions {
+            let some = |there: Ptr<T>, count: usize| match there.is_null() {
+                true => Vec::new(),
+                false => columns::<T>(count, parts),
+            };
+            let to = of.gradients;
+            pieces.extend(
+                some(to.hh, output)
+                    .into_iter()
+                    .map(|c| Piece::Hidden(of, c)),
+            );
+            pieces.extend(some(to.ih, input).into_iter().map(|c| Piece::Input(of, c)));
+            pieces.extend(
+                some(to.hr, hidden)
+                    .into_iter()
+                    .map(|c| Piece::Projection(of, c)),
+            );
+            pieces.push(Piece::Biases(of));
         }
         let directions = Shared(&directions);
         // SAFETY: as the caller says; each piece writes to what no other one does.
-        at_once(&pieces, |piece| unsafe {
+        let run = |piece: &Piece<T>| unsafe {
             match piece {
-                Piece::Rows(of, rows) => this.get().rows(of, rows.clone()),
-                Piece::Projection(of) => this.get().projection(of),
-                Piece::Input(share) => {
+                Piece::Input(of, columns) => this.get().of_input(of, columns.clone()),
+                Piece::Hidden(of, columns) => this.get().of_hidden(of, columns.clone()),
+                Piece::Projection(of, columns) => this.get().of_projection(of, columns.clone()),
+                Piece::Biases(of) => this.get().biases(of),
+                Piece::Texts(share) => {
                     for of in directions.get() {
                         this.get().input(of, share.clone());
                     }
                 }
             }
-        });
+        };
+        match parts * weights.len() {
+            1 => pieces.iter().for_each(run),
+            _ => at_once(&pieces, run),
+        }
     }
 
     unsafe fn direction<'m>(
@@ -321,114 +346,126 @@ impl<T: Real> Backward<'_, T> {
         }
     }
 
-    /// The row of states that each token started from.
-    fn sources(&self) -> Vec<usize> {
-        let steps = 0..self.plan.steps();
-        let rows = steps.map(|step| (self.plan.before(step), self.plan.reading(step)));
-        rows.flat_map(|(first, count)| first..first + count)
-            .collect()
-    }
-
-    /// The gradients of these rows of `W_ih`, `W_hh` and the biases.
-    unsafe fn rows(&self, of: &Direction<T>, rows: Range<usize>) {
-        if rows.is_empty() {
-            return;
+    /// The gradient of these columns of `W_ih`.
+    unsafe fn of_input(&self, of: &Direction<T>, columns: Range<usize>) {
+        let plan = self.plan;
+        let mut inputs: Vec<*const T> = Vec::with_capacity(plan.tokens());
+        for step in 0..plan.steps() {
+            for n in 0..plan.reading(step) {
+                let when = plan.when(step, n, of.number == 1);
+                // SAFETY: the text has this step.
+                inputs.push(unsafe { self.input.row(when, plan.order[n]) });
+            }
         }
-        let (plan, sizes) = (self.plan, &self.sizes);
-        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
-        let d_gates = of.d_gates.at::<T>();
-        let place = |row: usize| row / sizes.hidden * wide + row % sizes.hidden;
-        let gradients = of.gradients;
-        let read = match of.memory.read.tensor.numel() {
-            0 => &of.memory.hidden,
-            _ => &of.memory.read,
+        let to = Part {
+            at: of.gradients.ih,
+            width: self.sizes.input,
+            columns,
         };
         // SAFETY: as the caller of `run` says.
-        unsafe {
-            let left = |token: usize, row: usize| {
-                d_gates
-                    .add(token * 4 * wide + place(rows.start + row))
-                    .cast_const()
-            };
-            if !gradients.ih.is_null() {
-                let mut inputs: Vec<*const T> = Vec::with_capacity(plan.tokens());
-                for step in 0..plan.steps() {
-                    for n in 0..plan.reading(step) {
-                        let when = plan.when(step, n, of.number == 1);
-                        inputs.push(self.input.row(when, plan.order[n]));
-                    }
-                }
-                let to = gradients.ih.add(rows.start * sizes.input);
-                self.weight(
-                    rows.len(),
-                    sizes.input,
-                    (&left, 4 * wide),
-                    |n| inputs[n],
-                    to,
-                );
-            }
-            if !gradients.hh.is_null() {
-                let sources = self.sources();
-                let read = read.at::<T>();
-                let right = |n: usize| read.add(sources[n] * wide_output).cast_const();
-                let to = gradients.hh.add(rows.start * sizes.output);
-                self.weight(rows.len(), sizes.output, (&left, 4 * wide), right, to);
-            }
-            if gradients.b_ih.is_null() && gradients.b_hh.is_null() {
-                return;
-            }
-            let first_place = place(rows.start);
-            let places = place(rows.end - 1) + 1 - first_place;
-            let mut sums = vec![T::default(); places];
-            let mut part = vec![T::default(); places];
-            for first in (0..plan.tokens()).step_by(BLOCK) {
-                part.fill(T::default());
-                for token in first..plan.tokens().min(first + BLOCK) {
-                    let of_token = d_gates.add(token * 4 * wide + first_place);
-                    let of_token = std::slice::from_raw_parts(of_token, places);
-                    add_to(&mut part, of_token);
-                }
-                add_to(&mut sums, &part);
-            }
-            for row in rows {
-                for bias in [gradients.b_ih, gradients.b_hh] {
-                    if !bias.is_null() {
-                        bias.add(row).write(sums[place(row) - first_place]);
-                    }
-                }
-            }
-        }
+        unsafe { self.of_gates(of, |token| inputs[token], to) };
     }
 
-    /// The gradient of `W_hr`.
-    unsafe fn projection(&self, of: &Direction<T>) {
-        let sizes = &self.sizes;
-        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+    /// The gradient of these columns of `W_hh`.
+    unsafe fn of_hidden(&self, of: &Direction<T>, columns: Range<usize>) {
+        let (plan, wide) = (self.plan, self.sizes.wide_output::<T>());
+        let read = match of.memory.read.tensor.numel() {
+            0 => of.memory.hidden.at::<T>(),
+            _ => of.memory.read.at::<T>(),
+        };
+        // The row of states that each token started from.
+        let rows = (0..plan.steps()).flat_map(|step| {
+            let first = plan.before(step);
+            first..first + plan.reading(step)
+        });
+        let rows: Vec<usize> = rows.collect();
+        let to = Part {
+            at: of.gradients.hh,
+            width: self.sizes.output,
+            columns,
+        };
+        // SAFETY: as the caller of `run` says.
+        unsafe { self.of_gates(of, |token| read.add(rows[token] * wide).cast_const(), to) };
+    }
+
+    /// The gradient of a weight `[4H, columns]` that `right` gives the tokens' numbers to.
+    unsafe fn of_gates(&self, of: &Direction<T>, right: impl Fn(usize) -> *const T, to: Part<T>) {
+        let wide = self.sizes.wide::<T>();
+        let hidden = self.sizes.hidden;
+        let d_gates = of.d_gates.at::<T>();
+        // SAFETY: as the caller says.
+        let left = |token: usize, row: usize| unsafe {
+            let place = row / hidden * wide + row % hidden;
+            d_gates.add(token * 4 * wide + place).cast_const()
+        };
+        // SAFETY: as the caller says.
+        unsafe { self.weight(4 * hidden, (left, 4 * wide), right, to) };
+    }
+
+    /// The gradient of these columns of `W_hr`.
+    unsafe fn of_projection(&self, of: &Direction<T>, columns: Range<usize>) {
+        let (wide, wide_output) = (self.sizes.wide::<T>(), self.sizes.wide_output::<T>());
         let (d_projected, out) = (of.d_projected.at::<T>(), of.memory.out.at::<T>());
         // SAFETY: as the caller of `run` says.
         unsafe {
             let left =
                 |token: usize, row: usize| d_projected.add(token * wide_output + row).cast_const();
-            let right = |n: usize| out.add(n * wide).cast_const();
-            let to = of.gradients.hr.0;
-            self.weight(sizes.output, sizes.hidden, (&left, wide_output), right, to);
+            let right = |token: usize| out.add(token * wide).cast_const();
+            let to = Part {
+                at: of.gradients.hr,
+                width: self.sizes.hidden,
+                columns,
+            };
+            self.weight(self.sizes.output, (left, wide_output), right, to);
         }
     }
 
-    /// `left^T right`, summed over all tokens, into `to` `[rows, columns]`; `left` gives
-    /// a row's number at a token, and the next token's is so many numbers on.
+    /// The gradients of the biases.
+    unsafe fn biases(&self, of: &Direction<T>) {
+        let gradients = of.gradients;
+        if gradients.b_ih.is_null() && gradients.b_hh.is_null() {
+            return;
+        }
+        let (hidden, wide) = (self.sizes.hidden, self.sizes.wide::<T>());
+        let tokens = self.plan.tokens();
+        let mut sums = vec![T::default(); 4 * wide];
+        let mut part = vec![T::default(); 4 * wide];
+        // SAFETY: as the caller of `run` says.
+        unsafe {
+            for first in (0..tokens).step_by(BLOCK) {
+                part.fill(T::default());
+                for token in first..tokens.min(first + BLOCK) {
+                    let d_gates = of.d_gates.at::<T>().add(token * 4 * wide);
+                    add_to(&mut part, std::slice::from_raw_parts(d_gates, 4 * wide));
+                }
+                add_to(&mut sums, &part);
+            }
+            for row in 0..4 * hidden {
+                for bias in [gradients.b_ih, gradients.b_hh] {
+                    if !bias.is_null() {
+                        bias.add(row)
+                            .write(sums[row / hidden * wide + row % hidden]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `left^T right`, summed over all tokens, for so many rows and the columns of a part;
+    /// `left` gives a row's number at a token, and the next token's is so many numbers on.
     unsafe fn weight(
         &self,
         rows: usize,
-        columns: usize,
-        (left, step): (&dyn Fn(usize, usize) -> *const T, usize),
+        (left, step): (impl Fn(usize, usize) -> *const T, usize),
         right: impl Fn(usize) -> *const T,
-        to: *mut T,
+        to: Part<T>,
     ) {
         let tokens = self.plan.tokens();
+        let (first_column, columns) = (to.columns.start, to.columns.len());
         // SAFETY: as the caller says.
         unsafe {
-            let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, &right);
+            let right = |token: usize| right(token).add(first_column);
+            let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, right);
             let sums = Buffer::zeros::<T>(rows * panels.width);
             let sums = sums.at::<T>();
             let width = panels.width;
@@ -442,7 +479,8 @@ impl<T: Real> Backward<'_, T> {
                 product(rows, Left { row, step }, &panels, c, true);
             }
             for row in 0..rows {
-                copy(sums.add(row * width), to.add(row * columns), columns);
+                let to = to.at.add(row * to.width + first_column);
+                copy(sums.add(row * width), to, columns);
             }
         }
     }
@@ -484,6 +522,26 @@ impl<T: Real> Backward<'_, T> {
         }
         flush(&mut tokens);
     }
+}
+
+/// Some columns of a matrix, whose rows have `width` numbers.
+struct Part<T> {
+    at: Ptr<T>,
+    width: usize,
+    columns: Range<usize>,
+}
+
+/// The columns of a matrix in whole panels, for some threads in a few pieces for each.
+fn columns<T: Real>(count: usize, threads: usize) -> Vec<Range<usize>> {
+    let panel = VECTORS * T::kernels().lanes;
+    let piece = match threads {
+        1 => count,
+        _ => count.div_ceil(4 * threads).next_multiple_of(panel),
+    };
+    let firsts = (0..count).step_by(piece.max(1));
+    firsts
+        .map(|first| first..count.min(first + piece))
+        .collect()
 }
 
 fn add_to<T: Real>(to: &mut [T], from: &[T]) {

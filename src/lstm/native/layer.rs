@@ -1,5 +1,7 @@
 //! One layer's sizes, weights and memory, as both ways through it use them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::forward::OfGates;
 use super::isa::Masks;
 use super::lanes::Real;
@@ -233,12 +235,19 @@ pub(super) fn present<T: Real>(buffer: &Buffer) -> Ptr<T> {
     }
 }
 
-/// Runs every job, on as many of libtorch's threads as there are jobs.
+/// Runs every job, on as many of libtorch's threads as there are jobs; a thread that has
+/// done one takes the next, so that the long ones should stand first.
 pub(super) fn at_once<J: Sync>(jobs: &[J], run: impl Fn(&J) + Sync) {
-    match jobs {
-        [job] => run(job),
-        _ => shim::in_parallel(jobs.len(), |n| run(&jobs[n])),
+    let threads = threads().min(jobs.len());
+    if threads < 2 {
+        return jobs.iter().for_each(run);
     }
+    let next = AtomicUsize::new(0);
+    shim::in_parallel(threads, |_| {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            run(job);
+        }
+    });
 }
 
 fn threads() -> usize {
