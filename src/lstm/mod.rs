@@ -306,15 +306,13 @@ impl Lstm {
         }
     }
 
-    /// Who computes such a call over so many texts, if it leaves that to us. On the CPU in
-    /// f32 and f64 it is native, but fused where several threads have 8 texts or fewer
-    /// between them and `H` is 256 or more: native's threads share texts, libtorch's the
-    /// products of a step. Elsewhere it is fused, or plain where something is to happen
-    /// inside of the steps of training, which fused cannot.
+    /// Who computes such a call, if it leaves that to us. On the CPU in f32 and f64 it is
+    /// native. Elsewhere it is fused, or plain where something is to happen inside of the
+    /// steps of training, which fused cannot.
     ///
     /// `scripts/bench` measures it over many shapes. Nothing is tried out when the
-    /// program runs: the same call with as many threads is computed by the same engine.
-    pub fn engine(&self, call: &Call, batch: i64) -> Engine {
+    /// program runs: the same call is computed by the same engine.
+    pub fn engine(&self, call: &Call) -> Engine {
         if call.engine != Engine::Auto {
             return call.engine;
         }
@@ -323,9 +321,7 @@ impl Lstm {
                 .expect_reach(Engine::Fused)
                 .is_err();
         let native = matches!(self.place(), (Kind::Float | Kind::Double, Device::Cpu));
-        let few = batch <= 8 && self.config.hidden_size >= 256 && tch::get_num_threads() > 1;
         match native {
-            true if few && !inside && !call.recompute => Engine::Fused,
             true => Engine::Native,
             false if inside => Engine::Plain,
             false => Engine::Fused,
@@ -336,10 +332,8 @@ impl Lstm {
     ///
     /// Errors if a shape, dtype or length does not fit.
     pub fn forward(&self, input: &Tensor, call: &Call) -> Result<Output> {
-        let place = usize::from(!self.config.batch_first);
-        let batch = input.size().get(place).copied().unwrap_or(0);
         let call = &Call {
-            engine: self.engine(call, batch),
+            engine: self.engine(call),
             ..*call
         };
         if call.recompute && call.engine != Engine::Native {

@@ -8,9 +8,10 @@ use super::again::Again;
 use super::forward::{OfGates, Shared, copy};
 use super::isa::{Slopes, VECTORS};
 use super::lanes::Real;
-use super::layer::{Memory, Sequence, Sizes, Weights, at_once, present, shares, worth};
+use super::layer::{Memory, Sequence, Sizes, Weights, present};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, product};
+use super::threads::{at_once, shares, worth};
 
 /// So many tokens are summed up at once in a gradient of weights.
 const BLOCK: usize = 256;

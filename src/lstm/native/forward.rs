@@ -8,9 +8,10 @@ use std::ops::Range;
 
 use super::isa::{Gates, Start, Tile, VECTORS};
 use super::lanes::Real;
-use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights, at_once, present, shares};
+use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights, present};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
+use super::threads::{at_once, shares};
 
 /// About so many tokens have their input's product at once: few enough that the sums
 /// are still in the cache when their step comes.

@@ -6,13 +6,14 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::Tensor;
 
-use super::forward::{Shared, copy, put};
+use super::forward::{copy, put};
 use super::half::Halve;
-use super::layer::{Sequence, Sizes, at_once, shares};
+use super::layer::{Sequence, Sizes};
 use super::packed::Packed;
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, product};
 use super::step::{Inputs, Step};
+use super::threads::{at_once, in_stages, shares, together};
 use crate::lstm::{CellParams, LstmConfig};
 
 /// About so many tokens have their input's product at once, see `forward.rs`.
@@ -152,15 +153,7 @@ impl<T: Halve> Layers<T> {
                     start,
                     end,
                 };
-                let apart = lines(work.own);
-                let own = Ptr(base.add(2 * between));
-                let jobs: Vec<usize> = (0..work.jobs()).collect();
-                let work = Shared(work);
-                let place = Shared(&place);
-                // Each has texts and memory of its own.
-                at_once(&jobs, |&job| {
-                    work.get().run(job, place.get(), own.add(job * apart))
-                });
+                work.run(&place, base.add(2 * between), lines(work.own));
                 input = output;
                 rows += sizes.directions;
             }
@@ -237,6 +230,8 @@ struct Work<'a, T> {
     layer: &'a Layer,
     plan: &'a Plan,
     shares: Vec<Range<usize>>,
+    /// Parts of the units, see [`together`].
+    parts: usize,
     /// How many tokens' sums a job has at once, at most.
     room: usize,
     /// How many numbers a job's memory has.
@@ -268,7 +263,11 @@ struct Own<T> {
 impl<'a, T: Halve> Work<'a, T> {
     fn new(layer: &'a Layer, plan: &'a Plan) -> Self {
         let sizes = &layer.sizes;
-        let shares = shares(plan, sizes);
+        let parts = together(plan, sizes);
+        let shares = match parts {
+            1 => shares(plan, sizes),
+            _ => plan.shares(1),
+        };
         let texts = shares.iter().map(Range::len).max().unwrap_or(0);
         let room = BLOCK.max(texts).min(plan.tokens());
         let line = LINE / size_of::<T>();
@@ -279,6 +278,7 @@ impl<'a, T: Halve> Work<'a, T> {
             layer,
             plan,
             shares,
+            parts,
             room,
             own: room * 4 * wide + texts * (wide + 2 * wide_output + out),
             number: PhantomData,
@@ -315,124 +315,242 @@ impl<'a, T: Halve> Work<'a, T> {
         }
     }
 
-    /// A direction of some texts.
-    unsafe fn run(&self, job: usize, place: &Place<T>, base: *mut T) {
-        let (plan, sizes) = (self.plan, &self.layer.sizes);
-        let number = job / self.shares.len();
-        let share = self.shares[job % self.shares.len()].clone();
-        let of = &self.layer.directions[number];
-        let own = self.memory(share.len(), base);
-        let (p, h) = (sizes.output, sizes.hidden);
-        // SAFETY: as the caller of `read` says, and the memory is this job's.
+    /// All directions of all texts; `base` leads to memory for the jobs, and that of the
+    /// next is so many numbers on.
+    unsafe fn run(&self, place: &Place<T>, base: *mut T, apart: usize) {
+        let jobs = (0..self.jobs()).map(|job| {
+            let number = job / self.shares.len();
+            let share = self.shares[job % self.shares.len()].clone();
+            // SAFETY: there is memory for all.
+            unsafe { self.job(number, share, place, base.add(job * apart)) }
+        });
+        let jobs: Vec<Job<T>> = jobs.collect();
+        // SAFETY: as the caller of `read` says; each job has texts and memory of its own,
+        // and each part of one its units.
         unsafe {
-            let states = |both: (Ptr<T>, Ptr<T>)| {
-                let rows = number * plan.batch();
-                (Ptr(both.0.add(rows * p)), Ptr(both.1.add(rows * h)))
-            };
-            let (start, end) = (states(place.start), states(place.end));
-            for (n, place) in share.clone().enumerate() {
-                let text = plan.order[place];
-                let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
-                let hidden = own.hidden[0].add(n * wide_output);
-                let cells = own.cells.add(n * wide);
-                if start.0.is_null() {
-                    std::slice::from_raw_parts_mut(hidden, wide_output).fill(T::default());
-                    std::slice::from_raw_parts_mut(cells, wide).fill(T::default());
-                } else {
-                    put(start.0.add(text * p), hidden, p, wide_output);
-                    put(start.1.add(text * h), cells, h, wide);
-                }
-                if plan.lengths[place] == 0 {
-                    copy(hidden, end.0.add(text * p), p);
-                    copy(cells, end.1.add(text * h), h);
-                }
+            if self.parts == 1 {
+                return at_once(&jobs, |job| {
+                    job.begin();
+                    let all = job.parts(1, 0);
+                    for step in 0..job.steps() {
+                        job.step(step, &all);
+                    }
+                });
             }
-            let output = Sequence {
-                at: Ptr(place.output.at.add(number * p)),
-                ..place.output
-            };
-            self.steps(of, number == 1, &share, &own, place.input, output, end);
+            jobs.iter().for_each(|job| job.begin());
+            let steps = jobs.first().map_or(0, Job::steps);
+            in_stages(steps, jobs.len() * self.parts, |step, piece| {
+                let job = &jobs[piece / self.parts];
+                job.step(step, &job.parts(self.parts, piece % self.parts));
+            });
         }
     }
 
-    /// All steps of a job.
-    #[expect(clippy::too_many_arguments, reason = "a job's places")]
-    unsafe fn steps(
+    unsafe fn job(
         &self,
-        of: &Direction,
-        reverse: bool,
-        share: &Range<usize>,
-        own: &Own<T>,
-        input: Sequence<T>,
-        output: Sequence<T>,
-        end: (Ptr<T>, Ptr<T>),
-    ) {
-        let (plan, sizes, kernels) = (self.plan, &self.layer.sizes, T::kernels());
-        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
-        let bias = of.bias.at::<T>().0.cast_const();
-        let (ih, hh) = (of.ih.view(), of.hh.view());
-        let steps = plan.lengths[share.start];
-        let reading = |step: usize| share.end.min(plan.reading(step)) - share.start;
-        let mut tokens: Vec<*const T> = Vec::with_capacity(self.room);
-        let mut first = 0;
-        while first < steps {
-            let mut next = first;
-            tokens.clear();
-            while next < steps && (next == first || tokens.len() + reading(next) <= BLOCK) {
-                for place in share.start..share.start + reading(next) {
-                    let when = plan.when(next, place, reverse);
-                    // SAFETY: the text has this step.
-                    tokens.push(unsafe { input.row(when, plan.order[place]) });
-                }
-                next += 1;
-            }
-            // SAFETY: the weights have these sizes, the memory rows for all tokens of a
-            // block, and the texts these steps.
+        number: usize,
+        share: Range<usize>,
+        place: &Place<T>,
+        base: *mut T,
+    ) -> Job<'_, T> {
+        let (plan, sizes) = (self.plan, &self.layer.sizes);
+        let states = |both: (Ptr<T>, Ptr<T>)| {
+            let rows = number * plan.batch();
+            // SAFETY: the states have rows for each direction.
             unsafe {
-                (kernels.inputs)(&Inputs {
-                    weights: ih,
-                    tokens: &tokens,
-                    bias,
-                    sums: own.sums,
-                });
-                let mut seen = 0;
-                for step in first..next {
-                    let rows = reading(step);
-                    let [before, after] = match step % 2 {
-                        0 => own.hidden,
-                        _ => [own.hidden[1], own.hidden[0]],
-                    };
-                    (kernels.step)(&Step {
-                        weights: hh,
-                        rows,
-                        back: step % 2 == 1,
-                        read: before,
-                        apart: wide_output,
-                        sums: own.sums.add(seen * 4 * wide),
-                        cells: own.cells,
-                        out: if sizes.projected { own.out } else { after },
-                    });
-                    if let Some(hr) = &of.hr {
-                        let row = |n: usize| own.out.add(n * wide).cast_const();
-                        let left = Left { row, step: 1 };
-                        product(rows, left, hr, |n| after.add(n * wide_output), false);
-                    }
-                    for n in 0..rows {
-                        let place = share.start + n;
-                        let text = plan.order[place];
-                        let (p, h) = (sizes.output, sizes.hidden);
-                        let hidden = after.add(n * wide_output);
-                        let when = plan.when(step, place, reverse);
-                        copy(hidden, output.row(when, text), p);
-                        if plan.lengths[place] == step + 1 {
-                            copy(hidden, end.0.add(text * p), p);
-                            copy(own.cells.add(n * wide), end.1.add(text * h), h);
-                        }
-                    }
-                    seen += rows;
+                (
+                    Ptr(both.0.add(rows * sizes.output)),
+                    Ptr(both.1.add(rows * sizes.hidden)),
+                )
+            }
+        };
+        let mut job = Job {
+            plan,
+            sizes,
+            of: &self.layer.directions[number],
+            reverse: number == 1,
+            own: self.memory(share.len(), base),
+            input: place.input,
+            output: Sequence {
+                // SAFETY: a row has the numbers of all directions.
+                at: Ptr(unsafe { place.output.at.add(number * sizes.output) }),
+                ..place.output
+            },
+            start: states(place.start),
+            end: states(place.end),
+            blocks: Vec::new(),
+            share,
+        };
+        job.blocks = job.blocks();
+        job
+    }
+}
+
+/// A direction of some texts.
+struct Job<'a, T> {
+    plan: &'a Plan,
+    sizes: &'a Sizes,
+    of: &'a Direction,
+    reverse: bool,
+    share: Range<usize>,
+    own: Own<T>,
+    input: Sequence<T>,
+    output: Sequence<T>,
+    /// `[B, P]` and `[B, H]`, or null.
+    start: (Ptr<T>, Ptr<T>),
+    end: (Ptr<T>, Ptr<T>),
+    /// Of each step the block whose inputs have their product at once, and the tokens of
+    /// the block before the step.
+    blocks: Vec<(Range<usize>, usize)>,
+}
+
+// SAFETY: threads write to memory of jobs and units of their own.
+unsafe impl<T> Sync for Job<'_, T> {}
+
+/// The panels of a direction's weights that a part of it has.
+struct Part {
+    ih: Range<usize>,
+    hh: Range<usize>,
+}
+
+impl<T: Halve> Job<'_, T> {
+    fn steps(&self) -> usize {
+        self.plan.lengths[self.share.start]
+    }
+
+    /// How many of its texts have this step.
+    fn reading(&self, step: usize) -> usize {
+        self.share.end.min(self.plan.reading(step)) - self.share.start
+    }
+
+    fn blocks(&self) -> Vec<(Range<usize>, usize)> {
+        let mut blocks = Vec::with_capacity(self.steps());
+        while blocks.len() < self.steps() {
+            let first = blocks.len();
+            let (mut seen, mut before) = (0, Vec::new());
+            while first + before.len() < self.steps() {
+                let reading = self.reading(first + before.len());
+                if seen > 0 && seen + reading > BLOCK {
+                    break;
+                }
+                before.push(seen);
+                seen += reading;
+            }
+            let block = first..first + before.len();
+            blocks.extend(before.into_iter().map(|before| (block.clone(), before)));
+        }
+        blocks
+    }
+
+    fn parts(&self, parts: usize, part: usize) -> Part {
+        let rows = T::kernels().rows;
+        Part {
+            ih: self.of.ih.view().part(rows, part, parts),
+            hh: self.of.hh.view().part(rows, part, parts),
+        }
+    }
+
+    /// The states before the first step.
+    unsafe fn begin(&self) {
+        let (plan, sizes, own) = (self.plan, self.sizes, &self.own);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (p, h) = (sizes.output, sizes.hidden);
+        for (n, place) in self.share.clone().enumerate() {
+            let text = plan.order[place];
+            // SAFETY: the memory has a row for each text, and so have the states.
+            unsafe {
+                let hidden = own.hidden[0].add(n * wide_output);
+                let cells = own.cells.add(n * wide);
+                if self.start.0.is_null() {
+                    std::slice::from_raw_parts_mut(hidden, wide_output).fill(T::default());
+                    std::slice::from_raw_parts_mut(cells, wide).fill(T::default());
+                } else {
+                    put(self.start.0.add(text * p), hidden, p, wide_output);
+                    put(self.start.1.add(text * h), cells, h, wide);
+                }
+                if plan.lengths[place] == 0 {
+                    copy(hidden, self.end.0.add(text * p), p);
+                    copy(cells, self.end.1.add(text * h), h);
                 }
             }
-            first = next;
+        }
+    }
+
+    /// A step of these units.
+    unsafe fn step(&self, step: usize, part: &Part) {
+        let (plan, sizes, own, kernels) = (self.plan, self.sizes, &self.own, T::kernels());
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (block, before) = &self.blocks[step];
+        let rows = self.reading(step);
+        let [read, after] = match step % 2 {
+            0 => own.hidden,
+            _ => [own.hidden[1], own.hidden[0]],
+        };
+        // SAFETY: the weights have these sizes, the memory rows for all tokens of a block,
+        // and the texts these steps.
+        unsafe {
+            if step == block.start {
+                self.inputs(block.clone(), &part.ih);
+            }
+            (kernels.step)(&Step {
+                weights: self.of.hh.view(),
+                panels: part.hh.clone(),
+                rows,
+                back: step % 2 == 1,
+                read,
+                apart: wide_output,
+                sums: own.sums.add(before * 4 * wide),
+                cells: own.cells,
+                out: if sizes.projected { own.out } else { after },
+            });
+            // Of the cells, and of what is put out.
+            let units = |most: usize| {
+                let at = |panel: usize| most.min(panel * kernels.lanes);
+                at(part.hh.start)..at(part.hh.end)
+            };
+            let (mut p, h) = (units(sizes.output), units(sizes.hidden));
+            if let Some(hr) = &self.of.hr {
+                let row = |n: usize| own.out.add(n * wide).cast_const();
+                let left = Left { row, step: 1 };
+                product(rows, left, hr, |n| after.add(n * wide_output), false);
+                p = 0..sizes.output;
+            }
+            for n in 0..rows {
+                let place = self.share.start + n;
+                let text = plan.order[place];
+                let hidden = after.add(n * wide_output + p.start);
+                let when = plan.when(step, place, self.reverse);
+                copy(hidden, self.output.row(when, text).add(p.start), p.len());
+                if plan.lengths[place] == step + 1 {
+                    let end = self.end.0.add(text * sizes.output + p.start);
+                    copy(hidden, end, p.len());
+                    let end = self.end.1.add(text * sizes.hidden + h.start);
+                    copy(own.cells.add(n * wide + h.start), end, h.len());
+                }
+            }
+        }
+    }
+
+    /// What these steps' inputs say to these units.
+    unsafe fn inputs(&self, steps: Range<usize>, panels: &Range<usize>) {
+        let plan = self.plan;
+        let mut tokens: Vec<*const T> = Vec::with_capacity(BLOCK);
+        for step in steps {
+            for place in self.share.start..self.share.start + self.reading(step) {
+                let when = plan.when(step, place, self.reverse);
+                // SAFETY: the text has this step.
+                tokens.push(unsafe { self.input.row(when, plan.order[place]) });
+            }
+        }
+        // SAFETY: as of `step`.
+        unsafe {
+            (T::kernels().inputs)(&Inputs {
+                weights: self.of.ih.view(),
+                panels: panels.clone(),
+                tokens: &tokens,
+                bias: self.of.bias.at::<T>().0.cast_const(),
+                sums: self.own.sums,
+            });
         }
     }
 }

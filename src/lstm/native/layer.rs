@@ -1,14 +1,10 @@
 //! One layer's sizes, weights and memory, as both ways through it use them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::forward::OfGates;
 use super::isa::Masks;
 use super::lanes::Real;
-use super::plan::Plan;
 use super::product::{Buffer, Panels, Ptr};
 use crate::lstm::LstmConfig;
-use crate::shim;
 
 /// The numbers of a layer's call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -234,39 +230,3 @@ pub(super) fn present<T: Real>(buffer: &Buffer) -> Ptr<T> {
         _ => buffer.at(),
     }
 }
-
-/// Runs every job, on as many of libtorch's threads as there are jobs; a thread that has
-/// done one takes the next, so that the long ones should stand first.
-pub(super) fn at_once<J: Sync>(jobs: &[J], run: impl Fn(&J) + Sync) {
-    let threads = threads().min(jobs.len());
-    if threads < 2 {
-        return jobs.iter().for_each(run);
-    }
-    let next = AtomicUsize::new(0);
-    shim::in_parallel(threads, |_| {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            run(job);
-        }
-    });
-}
-
-fn threads() -> usize {
-    tch::get_num_threads().max(1) as usize
-}
-
-/// How many threads a direction is worth.
-pub(super) fn worth(plan: &Plan, sizes: &Sizes) -> usize {
-    let (hidden, inputs) = (sizes.hidden, sizes.input + sizes.output);
-    // A thread is worth its start from about a tenth of a millisecond on.
-    let work = plan.tokens() * hidden * 4 * inputs * sizes.directions;
-    let worth = (work / WORTH_A_THREAD).clamp(1, threads());
-    worth.div_ceil(sizes.directions)
-}
-
-/// The shares into which the texts of a direction are cut.
-pub(super) fn shares(plan: &Plan, sizes: &Sizes) -> Vec<std::ops::Range<usize>> {
-    plan.shares(worth(plan, sizes))
-}
-
-/// Multiplications and additions.
-const WORTH_A_THREAD: usize = 8_000_000;

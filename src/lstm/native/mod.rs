@@ -17,7 +17,8 @@
 //! - **Frozen** (`frozen.rs`, `packed.rs`, `step.rs`) the weights are packed once for
 //!   many calls, as they are or as bf16 (`half.rs`), and a step of a few texts is one
 //!   loop: the same bits sooner.
-//! - **Threads**, as many as libtorch is set to, take texts and directions of their own.
+//! - **Threads** (`threads.rs`), as many as libtorch is set to, take texts and directions
+//!   of their own; of few texts through frozen weights, units of each step.
 //!
 //! Every layer is one function for libtorch's autograd (`shim.rs`). Everything that
 //! happens inside of a step in training is served, from the masks of the plain engine.
@@ -41,6 +42,7 @@ mod product;
 mod step;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use tch::{Device, Kind, Tensor};
 

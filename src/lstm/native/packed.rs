@@ -4,6 +4,7 @@
 //! that are summed together lie side by side for each k.
 
 use std::mem::size_of;
+use std::ops::Range;
 
 use tch::{Kind, Tensor};
 
@@ -33,6 +34,14 @@ impl View {
     /// widest registers.
     pub const fn group(most: usize, half: bool) -> usize {
         if most > 3 && !half { 1 } else { 2 }
+    }
+
+    /// One of `parts` parts of the panels, in whole groups; `most` as for [`group`](Self::group).
+    pub fn part(&self, most: usize, part: usize, parts: usize) -> Range<usize> {
+        let group = Self::group(most, self.half);
+        let groups = self.panels.div_ceil(group);
+        let at = |part: usize| self.panels.min(groups * part / parts * group);
+        at(part)..at(part + 1)
     }
 
     /// Of one panel for one k.

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
 use super::lanes::Real;
-use super::layer::at_once;
+use super::threads::at_once;
 use crate::runtime;
 
 /// So many numbers of a weight are worth a thread that packs them.

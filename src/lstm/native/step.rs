@@ -8,6 +8,8 @@
 //! The sum behind each number runs in the order of the other loops (`isa.rs`), and the
 //! equations are theirs: the results are the same bits.
 
+use std::ops::Range;
+
 use super::half::Widen;
 use super::isa::{ROWS, cell};
 use super::lanes::Lanes;
@@ -16,6 +18,8 @@ use super::packed::View;
 /// `sums = bias + W x` for tokens, whose rows of `depth` numbers lie anywhere.
 pub(super) struct Inputs<'a, T> {
     pub weights: View,
+    /// Those of the weights' panels whose sums are wanted, see [`View::part`].
+    pub panels: Range<usize>,
     pub tokens: &'a [*const T],
     /// `[panels][4][lanes]`.
     pub bias: *const T,
@@ -26,6 +30,8 @@ pub(super) struct Inputs<'a, T> {
 /// One step of `rows` texts.
 pub(super) struct Step<T> {
     pub weights: View,
+    /// Those of the weights' panels whose units go the step.
+    pub panels: Range<usize>,
     pub rows: usize,
     /// Whether the panels are read from the last one on.
     pub back: bool,
@@ -43,6 +49,7 @@ pub(super) struct Step<T> {
 /// A product's rows: where they come from, and what becomes of their sums.
 trait Rows<V: Lanes> {
     fn weights(&self) -> &View;
+    fn panels(&self) -> &Range<usize>;
     fn count(&self) -> usize;
     fn back(&self) -> bool;
     unsafe fn read(&self, row: usize) -> *const V::Real;
@@ -56,6 +63,10 @@ impl<V: Lanes> Rows<V> for Inputs<'_, V::Real> {
     #[inline(always)]
     fn weights(&self) -> &View {
         &self.weights
+    }
+    #[inline(always)]
+    fn panels(&self) -> &Range<usize> {
+        &self.panels
     }
     #[inline(always)]
     fn count(&self) -> usize {
@@ -86,6 +97,10 @@ impl<V: Lanes> Rows<V> for Step<V::Real> {
     #[inline(always)]
     fn weights(&self) -> &View {
         &self.weights
+    }
+    #[inline(always)]
+    fn panels(&self) -> &Range<usize> {
+        &self.panels
     }
     #[inline(always)]
     fn count(&self) -> usize {
@@ -187,10 +202,11 @@ unsafe fn run<V: Widen, F: Form, const MOST: usize>(of: &impl Rows<V>) {
     let few = rows <= MOST / 2;
     let group = View::group(MOST, F::HALF);
     let bytes = View::bytes::<V::Real>(V::COUNT, F::HALF);
-    let groups = weights.panels.div_ceil(group);
+    let panels = of.panels();
+    let groups = panels.len().div_ceil(group);
     for n in 0..groups {
-        let first = group * if of.back() { groups - 1 - n } else { n };
-        let count = group.min(weights.panels - first);
+        let first = panels.start + group * if of.back() { groups - 1 - n } else { n };
+        let count = group.min(panels.end - first);
         // SAFETY: the panels of a group lie side by side for each k.
         unsafe {
             let b = weights.at.add(first * weights.depth * bytes);

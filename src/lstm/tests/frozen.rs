@@ -164,27 +164,32 @@ fn threads_share_one_and_get_the_same_bits() {
 
 #[test]
 fn the_number_of_libtorchs_threads_changes_no_bit() {
-    let config = LstmConfig {
-        bidirectional: true,
-        ..LstmConfig::new(100, 100)
-    };
-    let lstm = lstm(config, Kind::Float);
-    let x = normal(&[23, 31, 100], Stream::new(2, "x"));
-    let lengths: Vec<i64> = (0..23).map(|text| text * 11 % 32).collect();
-    let call = Call {
-        lengths: Some(&lengths),
-        ..Call::default()
-    };
     let threads = tch::get_num_threads();
-    for weights in [FrozenWeights::Same, FrozenWeights::Bf16] {
-        let frozen = lstm.freeze(weights).unwrap();
-        let of = [1, 2, 3].map(|count| {
-            tch::set_num_threads(count);
-            frozen.forward(&x, &call).unwrap()
-        });
-        tch::set_num_threads(threads);
-        assert_same(&of[0], &of[1], "two threads");
-        assert_same(&of[0], &of[2], "three threads");
+    // Threads share the texts of the first, and the units of the others.
+    for (hidden, bidirectional, batch) in [(100, true, 23), (372, false, 3), (372, true, 2)] {
+        let config = LstmConfig {
+            bidirectional,
+            num_layers: 2,
+            ..LstmConfig::new(100, hidden)
+        };
+        let lstm = lstm(config, Kind::Float);
+        let x = normal(&[batch, 131, 100], Stream::new(2, "x"));
+        let lengths: Vec<i64> = (0..batch).map(|text| (text * 37 + 115) % 132).collect();
+        let call = Call {
+            lengths: Some(&lengths),
+            ..Call::default()
+        };
+        for weights in [FrozenWeights::Same, FrozenWeights::Bf16] {
+            let frozen = lstm.freeze(weights).unwrap();
+            let of = [1, 2, 3, 5].map(|count| {
+                tch::set_num_threads(count);
+                frozen.forward(&x, &call).unwrap()
+            });
+            tch::set_num_threads(threads);
+            for other in &of[1..] {
+                assert_same(&of[0], other, "several threads");
+            }
+        }
     }
 }
 

@@ -66,6 +66,8 @@ mod lstm {
         mod plan;
         #[path = "../../../../../src/lstm/native/product.rs"]
         mod product;
+        #[path = "../../../../../src/lstm/native/threads.rs"]
+        mod threads;
         #[path = "../../../../../src/lstm/native/step.rs"]
         mod step;
     }
