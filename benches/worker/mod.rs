@@ -27,6 +27,8 @@ struct Question {
 enum How {
     Fused,
     Native,
+    /// Native, computing its gates once more on the way back.
+    Recompute,
     /// Native with its weights packed once.
     Frozen,
 }
@@ -90,7 +92,7 @@ impl Job {
         };
         let frozen = match make.how {
             How::Frozen => Some(lstm.freeze(FrozenWeights::Same)?),
-            How::Fused | How::Native => None,
+            How::Fused | How::Native | How::Recompute => None,
         };
         Ok(Job {
             lstm,
@@ -106,8 +108,9 @@ impl Job {
             lengths: batch.lengths.as_deref(),
             engine: match self.how {
                 How::Fused => Engine::Fused,
-                How::Native | How::Frozen => Engine::Native,
+                How::Native | How::Recompute | How::Frozen => Engine::Native,
             },
+            recompute: self.how == How::Recompute && self.backward,
             mode: Mode::Eval,
             ..Call::default()
         };

@@ -21,7 +21,9 @@ that in training: padding and activations count nothing. The share of the matmul
 that over what the fastest matrix product of the machine reaches in the same rounds.
 
 - ours: the native engine. ours, packed once: its form for reading, with weights
-  packed once for many calls. ours, fused: libtorch's LSTM called from Rust.
+  packed once for many calls. ours, recomputing: of each token it keeps the states only,
+  and computes the gates once more on the way back. ours, fused: libtorch's LSTM called
+  from Rust.
 - torch padded: `nn.LSTM` over the padded batch, which computes the padding too.
 - torch packed: `pack_padded_sequence` with `enforce_sorted=False`, inside of the time.
 - torch looped: `nn.LSTMCell` over the steps, in Python.
@@ -87,6 +89,13 @@ def named(results, drawn):
     parts = ["### Named cases", "Above 1 ours is faster.", table(head, rows)]
     fewest, most = min(result.rounds for result in found), max(result.rounds for result in found)
     parts.append(f"Rounds of a case: {fewest} to {most}. Of the larger sizes only real tokens count as arithmetic.")
+    for result in found:
+        if grown := result.facts.get("grown MiB"):
+            all_of = ", ".join(f"{name} {mib:.0f} MiB" for name, mib in grown.items())
+            parts.append(
+                f"Memory by which a process grows that has run a small one and then, once, "
+                f"{result.case} (threads {result.threads}): {all_of}."
+            )
     for threads in sorted({result.threads for result in found}):
         of = [result for result in found if result.threads == threads]
         picture = drawn.bars(f"named-{threads}.svg", of, f"Named cases, threads {threads}: a peer's time over ours")

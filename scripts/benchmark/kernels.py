@@ -7,12 +7,13 @@ import kernel_report
 import lengths
 import machine
 from lab import Case, Result, Skip, alternate, spread
-from workers import KEPT
+from workers import KEPT, Worker
 
 # Name, worker, and how it is made there.
 CONTENDERS = {
     "ours": ("ours", "native"),
     "ours, packed once": ("ours", "frozen"),
+    "ours, recomputing": ("ours", "recompute"),
     "ours, fused": ("ours", "fused"),
     "torch padded": ("python", "padded"),
     "torch packed": ("python", "packed"),
@@ -206,7 +207,36 @@ def named(options, threads):
                 name = f"{'training' if backward else 'forward'}, real lengths, B {size}, I 100, H {hidden}, random order"
                 work = lambda h=hidden, b=size, back=backward: Work(100, h, lengths.random_batches(2, b), back)  # noqa: E731
                 case(name, work, libtorch)
-    return [*add, one_text(options, threads, len(add))]
+    return [*add, memory(options, threads, len(add)), one_text(options, threads, len(add) + 1)]
+
+
+def memory(options, threads, order):
+    """A long batch in training: the time, and how far one run lets a new process grow."""
+    work = Work(100, 256, [[200 if options.quick else 1000] * 32], True)
+    names = ["ours", "ours, recomputing", *BASE[1:]]
+    rounds, budget = (5, 4.0) if options.quick else (21, 20.0)
+    case = Case("named", f"training, B 32, T {work.batches[0][0]}, I 100, H 256, full lengths", threads, budget + 5, None)
+
+    def measure(bench):
+        result = race(bench, case, work, names, rounds, budget, facts={"order": order})
+        result.facts["grown MiB"] = {name: grown(name, work, threads) for name in result.figures}
+        return [result]
+
+    case.measure = measure
+    return case
+
+
+def grown(contender, work, threads):
+    kind, how = CONTENDERS[contender]
+    with Worker(kind, threads) as worker:
+        sizes = {"input": work.input, "hidden": work.hidden, "batches": work.batches}
+        # A small one first: threads and libraries are not what is asked.
+        worker.make("small", kind="lstm", how=how, **sizes | {"batches": [[2]]}, backward=True)
+        worker.run("small")
+        before = worker.memory("VmRSS")
+        worker.make("long", kind="lstm", how=how, **sizes, backward=True)
+        worker.run("long")
+        return worker.memory("VmHWM") - before
 
 
 def one_text(options, threads, order):

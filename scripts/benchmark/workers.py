@@ -95,6 +95,12 @@ class Worker:
         Worker.latest = self
         return self.ask({"run": name, "times": times})["seconds"]
 
+    def memory(self, which):
+        """MiB of the process: VmRSS is what it has, VmHWM the most that it ever had."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith(which))
+        return int(line.split()[1]) / 1024
+
     def drop(self, name):
         if name in self.made:
             self.made.discard(name)
