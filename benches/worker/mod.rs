@@ -138,6 +138,17 @@ impl Job {
         Ok(())
     }
 
+    /// The engine that the library would take for the last batch.
+    fn auto(&self) -> Option<String> {
+        let x = &self.batches.last()?.x;
+        let engine = || self.lstm.engine(x, &Call::default());
+        let engine = match self.backward {
+            true => engine(),
+            false => tch::no_grad(engine),
+        };
+        Some(format!("{engine:?}").to_lowercase())
+    }
+
     /// The sum of what the last batch gives, without signs.
     fn check(&self) -> Result<f64> {
         let last = self.batches.last().context("no batch")?;
@@ -157,9 +168,9 @@ fn answer(jobs: &mut HashMap<String, Job>, line: &str) -> Result<Value> {
     }
     if let Some(make) = question.make {
         let job = Job::new(&make)?;
-        let check = job.check()?;
+        let (check, auto) = (job.check()?, job.auto());
         jobs.insert(make.name, job);
-        return Ok(json!({"ok": true, "check": check}));
+        return Ok(json!({"ok": true, "check": check, "auto": auto}));
     }
     if let Some(name) = question.drop {
         jobs.remove(&name);

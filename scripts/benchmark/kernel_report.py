@@ -199,8 +199,8 @@ def slower(found):
     head += f", and at least as fast as it in {faster}."
     if not slow:
         return head
-    rows = [[result.case, result.threads, f"{ratio:.2f}"] for result, ratio in slow]
-    return head + "\n\n" + table(["cell", "threads", "fastest libtorch / ours"], rows)
+    rows = [[result.case, result.threads, f"{ratio:.2f}", result.facts.get("auto", "–")] for result, ratio in slow]
+    return head + "\n\n" + table(["cell", "threads", "fastest libtorch / ours", "`auto` takes"], rows)
 
 
 def tables(found):

@@ -87,9 +87,10 @@ def worker_of(bench, contender, threads, kept):
 
 
 def prepare(bench, work, threads, names, kept=False):
-    """Has every contender made and checked: by name its worker, and by name why one is
-    missing. What computes something else than ours is no contender."""
-    ready, missing, expected = {}, {}, None
+    """Has every contender made and checked: by name its worker, by name why one is missing,
+    and the engine that ours would take itself. What computes something else than ours is no
+    contender."""
+    ready, missing, expected, auto = {}, {}, None, None
     for name in names:
         try:
             worker, how = worker_of(bench, name, threads, kept)
@@ -103,7 +104,7 @@ def prepare(bench, work, threads, names, kept=False):
                 backward=work.backward,
             )
             if expected is None:
-                expected = made["check"]
+                expected, auto = made["check"], made["auto"]
             if abs(made["check"] - expected) > 1e-4 * abs(expected):
                 worker.drop(name)
                 raise Skip(f"computes something else: {made['check']} instead of {expected}")
@@ -112,12 +113,12 @@ def prepare(bench, work, threads, names, kept=False):
             if name == "ours":
                 raise
             missing[name] = str(reason)
-    return ready, missing
+    return ready, missing, auto
 
 
 def race(bench, case, work, names, rounds, budget_s, least=5, kept=False, facts=()):
     """Measures a case: the contenders, and in the same rounds a product of matrices."""
-    ready, missing = prepare(bench, work, case.threads, names, kept)
+    ready, missing, auto = prepare(bench, work, case.threads, names, kept)
     runs = {}
     for name, worker in ready.items():
         try:
@@ -153,6 +154,7 @@ def race(bench, case, work, names, rounds, budget_s, least=5, kept=False, facts=
         shares=shares,
         matmul=spread(matmul),
         missing=missing,
+        auto=auto,
         **sizes,
         **dict(facts),
     )
@@ -248,7 +250,7 @@ def one_text(options, threads, order):
     case = Case("named", "forward, one text of 20 tokens, B 1, I 100, H 128", threads, rounds * len(names) * times * 4e-4, None)
 
     def measure(bench):
-        ready, missing = prepare(bench, work, threads, names)
+        ready, missing, _ = prepare(bench, work, threads, names)
         turns = {name: [] for name in ready}
 
         def contender(name):

@@ -173,12 +173,12 @@ class Results:
         self.runs = {name: run for name, run in self.runs.items() if name in used}
         if self.id in used:
             self.runs[self.id] = self.run
-        content = {
-            "runs": self.runs,
-            "results": [dataclasses.asdict(result) for result in self],
-            "left out": list(self.left_out.values()),
-        }
+        results = [dataclasses.asdict(result) for result in self]
+        left_out = list(self.left_out.values())
+        # A line each, so that a change of one is a change of a line.
+        lists = [",\n".join(map(json.dumps, items)) for items in (results, left_out)]
+        content = f'{{"runs": {json.dumps(self.runs)},\n"results": [\n{lists[0]}\n],\n"left out": [\n{lists[1]}\n]}}\n'
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_name(self.path.name + ".new")
-        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        new.write_text(content, encoding="utf-8")
         os.replace(new, self.path)
