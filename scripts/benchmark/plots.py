@@ -111,10 +111,10 @@ class Pictures:
             return None
         figure, panels = self.lines(results, lambda r: r.facts["tokens"], lambda r, of: of["median"] * 1e3)
         for axes in panels.values():
-            axes.set_xlabel("real tokens of the batch")
-            axes.set_ylim(bottom=0)
-            axes.set_xlim(left=0)
-        next(iter(panels.values())).set_ylabel("ms a batch")
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_xlabel("real tokens of the batch (log)")
+        next(iter(panels.values())).set_ylabel("ms a batch (log)")
         return self.save(name, figure, "Time of a batch against its real tokens")
 
     def heat(self, name, results, threads, ratio):
