@@ -3,7 +3,8 @@
 //! work on the machine slows all three.
 //!
 //! `cargo bench --bench engines`; `THREADS` for another number of threads, `ONLY` for
-//! the shapes with this in their names, `KEEP` to keep freed memory as `cellway train`. With `--worker` it is what `scripts/bench` asks.
+//! the shapes with this in their names, `KEEP` to keep freed memory as `cellway train`.
+//! With `--worker` it is what `scripts/bench` asks.
 
 mod worker;
 

@@ -14,7 +14,7 @@
 //!   of this is kept.
 //! - **Registers** are those of AVX-512, of AVX2, or arrays that the compiler makes what
 //!   it can of (`lanes.rs`, `isa.rs`), chosen when the program runs.
-//! - **Frozen** (`frozen.rs`, `packed.rs`, `step.rs`) the weights are packed once for
+//! - **Frozen** (`frozen.rs`, `packed.rs`, `reading.rs`, `step.rs`) the weights are packed once for
 //!   many calls, as they are or as bf16 (`half.rs`), and a step of a few texts is one
 //!   loop: the same bits sooner.
 //! - **Threads** (`threads.rs`), as many as libtorch is set to, take texts and directions
@@ -39,6 +39,7 @@ mod layer;
 mod packed;
 mod plan;
 mod product;
+mod reading;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -132,4 +132,16 @@ mod tests {
         }
         tch::set_num_threads(before);
     }
+
+    #[test]
+    fn a_piece_that_panics_lets_nobody_wait_for_ever() {
+        let before = tch::get_num_threads();
+        for threads in [1, 3] {
+            tch::set_num_threads(threads);
+            let call = || in_stages(50, 4, |stage, piece| assert!((stage, piece) != (20, 2)));
+            let ended = std::panic::catch_unwind(call);
+            tch::set_num_threads(before);
+            assert!(ended.is_err());
+        }
+    }
 }
