@@ -18,7 +18,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/zeros_like.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -92,8 +91,7 @@ struct Node : torch::autograd::Function<Node> {
     }
     for (int64_t n = 0; n < inputs; n++) {
       if (context->needs_input_grad(n)) {
-        // The first has rows that nobody writes.
-        results[n] = n == 0 ? at::zeros_like(saved[n]) : at::empty_like(saved[n]);
+        results[n] = at::empty_like(saved[n]);
       }
       to.push_back(results[n].defined() ? &results[n] : nullptr);
     }

@@ -202,8 +202,8 @@ pub(crate) struct Backward {
     pub saved: Vec<Tensor>,
     /// Of the outputs; none where no gradient came.
     pub gradients: Vec<Option<Tensor>>,
-    /// To be filled, one for each input; none where no gradient is asked for. The
-    /// first has zeros, the others whatever stood there.
+    /// To be filled, one for each input, of whatever stood there; none where no gradient
+    /// is asked for.
     pub results: Vec<Option<Tensor>>,
 }
 

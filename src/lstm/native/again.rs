@@ -86,10 +86,7 @@ impl<'a> Again<'a> {
         self.steps = first..last + 1;
         self.rows.clear();
         let mut tokens = Vec::with_capacity(count);
-        let read = match memory.read.tensor.numel() {
-            0 => &memory.hidden,
-            _ => &memory.read,
-        };
+        let read = memory.read().at::<T>();
         // SAFETY: as the caller says.
         unsafe {
             for step in self.steps.clone() {
@@ -116,7 +113,10 @@ impl<'a> Again<'a> {
                     out: self.out.at::<T>().0,
                     masks: memory.masks.of(token, wide),
                 };
-                let read = read.at::<T>().add(before * wide_output);
+                let read = match step == 0 && direction.from_zeros {
+                    true => std::ptr::null(),
+                    false => read.add(before * wide_output).cast_const(),
+                };
                 self.gates.step(sizes, read, &made);
             }
         }

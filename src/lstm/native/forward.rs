@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::isa::{Gates, Start, Tile, VECTORS};
 use super::lanes::Real;
-use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights, present};
+use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
 use super::threads::{at_once, shares};
@@ -27,7 +27,7 @@ pub(super) struct Forward<'a, T> {
     pub h_start: Ptr<T>,
     /// `[D, B, H]`, contiguous.
     pub c_start: Ptr<T>,
-    /// `[T, B, D*P]`, zeros where nothing is written.
+    /// `[T, B, D*P]`.
     pub output: Sequence<T>,
     /// As `h_start`.
     pub h_end: Ptr<T>,
@@ -50,6 +50,8 @@ struct Direction<T> {
     gates: OfGates,
     hr: Option<Panels>,
     memory: Memory,
+    /// See [`Memory::starts_from_zeros`].
+    from_zeros: bool,
     h_start: Ptr<T>,
     c_start: Ptr<T>,
     h_end: Ptr<T>,
@@ -112,7 +114,7 @@ impl<T: Real> Forward<'_, T> {
         let some = |rows: usize, wide: usize, there: bool| {
             Buffer::raw::<T>(if there { rows * wide } else { 0 })
         };
-        let recurrent = masks.recurrent.tensor.numel() > 0;
+        let recurrent = !masks.recurrent.is_empty();
         let memory = Memory {
             gates: some(gates, 4 * wide, true),
             cells: some(states, wide, true),
@@ -145,6 +147,7 @@ impl<T: Real> Forward<'_, T> {
                 number,
                 gates: weights.of_gates(sizes),
                 hr: weights.of_projection(sizes),
+                from_zeros: memory.starts_from_zeros::<T>(plan, sizes),
                 memory,
                 h_start: Ptr(h_start),
                 c_start: Ptr(c_start),
@@ -159,11 +162,17 @@ impl<T: Real> Forward<'_, T> {
         // SAFETY: as the caller of `run` says.
         unsafe {
             self.read_masked(of, 0, share.clone());
-            for place in share.clone().filter(|&place| plan.lengths[place] == 0) {
+            let (p, h) = (self.sizes.output, self.sizes.hidden);
+            for place in share.clone() {
                 let text = plan.order[place];
-                let (p, h) = (self.sizes.output, self.sizes.hidden);
-                copy(of.h_start.add(text * p), of.h_end.add(text * p), p);
-                copy(of.c_start.add(text * h), of.c_end.add(text * h), h);
+                for when in plan.lengths[place]..plan.time {
+                    self.output
+                        .clear(when, text, of.number * p..(of.number + 1) * p);
+                }
+                if plan.lengths[place] == 0 {
+                    copy(of.h_start.add(text * p), of.h_end.add(text * p), p);
+                    copy(of.c_start.add(text * h), of.c_end.add(text * h), h);
+                }
             }
             let steps = plan.lengths[share.start];
             let reading = |step: usize| share.end.min(plan.reading(step)) - share.start;
@@ -217,7 +226,7 @@ impl<T: Real> Forward<'_, T> {
         let token = self.plan.starts[step] + first;
         let row = |buffer: &Buffer, row: usize, wide: usize| {
             // SAFETY: the buffers have these rows.
-            unsafe { present::<T>(buffer).add((row + first) * wide) }
+            unsafe { buffer.at::<T>().add((row + first) * wide) }
         };
         let hidden = row(&memory.hidden, after, wide_output);
         let out = match (sizes.projected, self.keep) {
@@ -225,11 +234,10 @@ impl<T: Real> Forward<'_, T> {
             (true, Keep::Nothing) => row(&memory.out, 0, wide),
             (true, _) => row(&memory.out, token - first, wide),
         };
-        let read = match memory.read.tensor.numel() {
-            0 => &memory.hidden,
-            _ => &memory.read,
+        let read = match step == 0 && of.from_zeros {
+            true => std::ptr::null_mut(),
+            false => row(memory.read(), before, wide_output),
         };
-        let read = row(read, before, wide_output);
         // SAFETY: rows of the texts of this share, and nobody else's.
         unsafe {
             let tanh = match self.keep {
@@ -257,7 +265,7 @@ impl<T: Real> Forward<'_, T> {
                 let left = Left { row, step: 1 };
                 product(count, left, hr, |n| hidden.add(n * wide_output), false);
             }
-            let zoneout = present::<T>(&memory.masks.hidden);
+            let zoneout = memory.masks.hidden.at::<T>();
             if !zoneout.is_null() {
                 let old = row(&memory.hidden, before, wide_output);
                 let new = zoneout.add(token * wide_output);
@@ -275,7 +283,7 @@ impl<T: Real> Forward<'_, T> {
     /// The hidden states that a step left in these rows, as the next one reads them.
     unsafe fn read_masked(&self, of: &Direction<T>, row: usize, places: Range<usize>) {
         let wide = self.sizes.wide_output::<T>();
-        let mask = present::<T>(&of.memory.masks.recurrent);
+        let mask = of.memory.masks.recurrent.at::<T>();
         if mask.is_null() {
             return;
         }
@@ -337,6 +345,7 @@ impl OfGates {
                         a: rows_of(row, count, |n| tokens[n].0),
                         a_step: 1,
                         b: panel,
+                        b_step: VECTORS * kernels.lanes,
                         c: rows_of(row, count, |n| tokens[n].1.add(unit)),
                         c_step: wide,
                         start: Start::Row(bias),
@@ -351,7 +360,8 @@ impl OfGates {
     ///
     /// # Safety
     ///
-    /// `read` leads to as many rows `[wide output]` as the step has.
+    /// `read` leads to as many rows `[wide output]` as the step has, or is null: they are
+    /// zeros.
     pub unsafe fn step<T: Real>(&self, sizes: &Sizes, read: *const T, step: &Gates<T>) {
         let kernels = T::kernels();
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
@@ -361,17 +371,20 @@ impl OfGates {
                 // SAFETY: as the caller says.
                 unsafe {
                     let sums = step.gates.add(n * 4 * wide + unit);
-                    (kernels.tile)(&Tile {
-                        rows: count,
-                        vectors: VECTORS,
-                        depth: sizes.output,
-                        a: rows_of(n, count, |n| read.add(n * wide_output)),
-                        a_step: 1,
-                        b: panel,
-                        c: rows_of(0, count, |r| sums.add(r * 4 * wide)),
-                        c_step: wide,
-                        start: Start::There,
-                    });
+                    if !read.is_null() {
+                        (kernels.tile)(&Tile {
+                            rows: count,
+                            vectors: VECTORS,
+                            depth: sizes.output,
+                            a: rows_of(n, count, |n| read.add(n * wide_output)),
+                            a_step: 1,
+                            b: panel,
+                            b_step: VECTORS * kernels.lanes,
+                            c: rows_of(0, count, |r| sums.add(r * 4 * wide)),
+                            c_step: wide,
+                            start: Start::There,
+                        });
+                    }
                     let at = n * wide + unit;
                     (kernels.gates)(&Gates {
                         rows: count,

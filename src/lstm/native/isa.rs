@@ -33,8 +33,10 @@ pub(super) struct Tile<T> {
     pub a: [*const T; ROWS],
     /// From `A[r][k]` to `A[r][k + 1]`.
     pub a_step: usize,
-    /// `[depth][vectors]` registers.
+    /// `[depth]` rows of so many registers.
     pub b: *const T,
+    /// From `B[k]` to `B[k + 1]`.
+    pub b_step: usize,
     pub c: [*mut T; ROWS],
     /// From one register of a row of C to the next.
     pub c_step: usize,
@@ -95,6 +97,8 @@ pub(crate) struct Kernels<T: 'static> {
     /// The most rows of a tile.
     pub(super) rows: usize,
     pub(super) tile: unsafe fn(&Tile<T>),
+    /// The same of columns that fill no register.
+    pub(super) dots: unsafe fn(&Tile<T>),
     pub(super) gates: unsafe fn(&Gates<T>),
     pub(super) slopes: unsafe fn(&Slopes<T>),
     pub(super) inputs: unsafe fn(&Inputs<T>),
@@ -133,6 +137,71 @@ unsafe fn tile_of<V: Lanes, const MOST: usize, const N: usize>(tile: &Tile<V::Re
     }
 }
 
+/// A tile of single numbers, where columns fill no register:
+/// `C[r][v] = start + sum over k of A[r][k] B[v][k]`, with the k in registers, whole ones.
+/// Its `vectors` are columns, and `b_step` leads from `B[v]` to `B[v + 1]`.
+#[inline(always)]
+unsafe fn dots<V: Lanes, const MOST: usize>(tile: &Tile<V::Real>) {
+    // SAFETY: as the caller says.
+    unsafe {
+        match tile.vectors {
+            1 => dots_of::<V, MOST, 1>(tile),
+            2 => dots_of::<V, MOST, 2>(tile),
+            3 => dots_of::<V, MOST, 3>(tile),
+            _ => dots_of::<V, MOST, 4>(tile),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn dots_of<V: Lanes, const MOST: usize, const N: usize>(tile: &Tile<V::Real>) {
+    // SAFETY: as above.
+    unsafe {
+        match tile.rows {
+            1 => dot::<V, 1, N>(tile),
+            2 => dot::<V, 2, N>(tile),
+            4 if MOST > 3 => dot::<V, 4, N>(tile),
+            5 if MOST > 3 => dot::<V, 5, N>(tile),
+            6 if MOST > 3 => dot::<V, 6, N>(tile),
+            _ => dot::<V, 3, N>(tile),
+        }
+    }
+}
+
+#[expect(
+    clippy::needless_range_loop,
+    reason = "r and v number rows and columns of several things at once"
+)]
+#[inline(always)]
+unsafe fn dot<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>) {
+    // SAFETY: the caller's pointers lead to R rows and N columns.
+    unsafe {
+        let mut sums = [[V::splat(V::Real::default()); N]; R];
+        for k in (0..tile.depth).step_by(V::COUNT) {
+            let mut of_b = [V::splat(V::Real::default()); N];
+            for v in 0..N {
+                of_b[v] = V::load(tile.b.add(v * tile.b_step + k));
+            }
+            for r in 0..R {
+                let a = V::load(tile.a[r].add(k));
+                for v in 0..N {
+                    sums[r][v] = a.mul_add(of_b[v], sums[r][v]);
+                }
+            }
+        }
+        for r in 0..R {
+            for v in 0..N {
+                let c = tile.c[r].add(v * tile.c_step);
+                *c = match tile.start {
+                    Start::Zero => sums[r][v].sum(),
+                    Start::There => *c + sums[r][v].sum(),
+                    Start::Row(row) => *row.add(v * tile.c_step) + sums[r][v].sum(),
+                };
+            }
+        }
+    }
+}
+
 #[expect(
     clippy::needless_range_loop,
     reason = "r and v number rows and registers of several things at once"
@@ -164,7 +233,7 @@ unsafe fn product<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>
                 }
             }
             at += tile.a_step;
-            b = b.add(N * V::COUNT);
+            b = b.add(tile.b_step);
         }
         for r in 0..R {
             for v in 0..N {
@@ -324,6 +393,10 @@ macro_rules! kernels {
                 unsafe { super::tile::<$lanes, $rows>(of) }
             }
             $(#[target_feature(enable = $features)])?
+            unsafe fn dots(of: &Tile<$real>) {
+                unsafe { super::dots::<$lanes, $rows>(of) }
+            }
+            $(#[target_feature(enable = $features)])?
             unsafe fn gates(of: &Gates<$real>) {
                 unsafe { super::gates::<$lanes>(of) }
             }
@@ -353,6 +426,7 @@ macro_rules! kernels {
                 lanes: <$lanes as Lanes>::COUNT,
                 rows: $rows,
                 tile,
+                dots,
                 gates,
                 slopes,
                 inputs,

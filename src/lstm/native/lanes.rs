@@ -42,6 +42,23 @@ pub(super) trait Lanes: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     unsafe fn sigmoid(self) -> Self;
     unsafe fn tanh(self) -> Self;
+    /// The sum of its numbers: of its halves, and so on.
+    #[inline(always)]
+    unsafe fn sum(self) -> Self::Real {
+        debug_assert!(Self::COUNT.is_power_of_two() && Self::COUNT <= 16);
+        let mut numbers = [Self::Real::default(); 16];
+        // SAFETY: no register has more.
+        unsafe { self.store(numbers.as_mut_ptr()) };
+        let mut half = Self::COUNT / 2;
+        while half > 0 {
+            for n in 0..half {
+                let other = numbers[n + half];
+                numbers[n] += other;
+            }
+            half /= 2;
+        }
+        numbers[0]
+    }
     /// The transpose of `from` `[COUNT, depth]`, its rows side by side in memory, into
     /// `to` `[depth, COUNT]`, whose rows are so many numbers apart.
     #[inline(always)]
@@ -215,9 +232,19 @@ mod x86 {
         }
     }
 
+    #[inline(always)]
+    unsafe fn sum_of_eight(x: __m256) -> f32 {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
     macro_rules! register {
         ($register:ty, $count:literal, $splat:ident, $load:ident, $store:ident, $add:ident,
-         $sub:ident, $mul:ident, $mul_add:ident, $div:ident, $min:ident, $max:ident,
+         $sub:ident, $mul:ident, $mul_add:ident, $sum:ident, $div:ident, $min:ident, $max:ident,
          $to_bits:ident, $from_bits:ident, $bits:ident, $and:ident, $or:ident, $shift:ident,
          $add_bits:ident) => {
             // SAFETY of all: the caller has the instruction set, and memory where it
@@ -252,6 +279,10 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn mul_add(self, b: Self, c: Self) -> Self {
                     unsafe { $mul_add(self, b, c) }
+                }
+                #[inline(always)]
+                unsafe fn sum(self) -> f32 {
+                    unsafe { $sum(self) }
                 }
                 #[inline(always)]
                 unsafe fn sigmoid(self) -> Self {
@@ -318,6 +349,7 @@ mod x86 {
         _mm256_sub_ps,
         _mm256_mul_ps,
         _mm256_fmadd_ps,
+        sum_of_eight,
         _mm256_div_ps,
         _mm256_min_ps,
         _mm256_max_ps,
@@ -339,6 +371,7 @@ mod x86 {
         _mm512_sub_ps,
         _mm512_mul_ps,
         _mm512_fmadd_ps,
+        _mm512_reduce_add_ps,
         _mm512_div_ps,
         _mm512_min_ps,
         _mm512_max_ps,

@@ -1,8 +1,11 @@
 //! One layer's sizes, weights and memory, as both ways through it use them.
 
+use std::ops::Range;
+
 use super::forward::OfGates;
 use super::isa::Masks;
 use super::lanes::Real;
+use super::plan::Plan;
 use super::product::{Buffer, Panels, Ptr};
 use crate::lstm::LstmConfig;
 
@@ -75,6 +78,19 @@ impl<T: Real> Sequence<T> {
             at: Ptr(tensor.data_ptr().cast()),
             by_time: stride[0] as usize,
             by_text: stride[1] as usize,
+        }
+    }
+
+    /// Zeros in these columns of a row.
+    ///
+    /// # Safety
+    ///
+    /// There are such, and nobody else has them.
+    pub unsafe fn clear(self, time: usize, text: usize, columns: Range<usize>) {
+        // SAFETY: as the caller says.
+        unsafe {
+            let row = self.row(time, text).add(columns.start);
+            std::slice::from_raw_parts_mut(row, columns.len()).fill(T::default());
         }
     }
 
@@ -208,6 +224,25 @@ pub(super) struct Dropped {
     pub hidden: Buffer,
 }
 
+impl Memory {
+    /// `[batch + tokens][wide output]`: what the gates read.
+    pub fn read(&self) -> &Buffer {
+        match self.read.is_empty() {
+            true => &self.hidden,
+            false => &self.read,
+        }
+    }
+
+    /// Whether all texts start from a hidden state of zeros, which says nothing to the
+    /// first step.
+    pub fn starts_from_zeros<T: Real>(&self, plan: &Plan, sizes: &Sizes) -> bool {
+        let count = plan.batch() * sizes.wide_output::<T>();
+        // SAFETY: the first rows are the initial states.
+        let start = unsafe { std::slice::from_raw_parts(self.hidden.at::<T>().0, count) };
+        start.iter().all(|&h| h == T::default())
+    }
+}
+
 impl Dropped {
     /// # Safety
     ///
@@ -216,17 +251,9 @@ impl Dropped {
         // SAFETY: as the caller says.
         unsafe {
             Masks {
-                candidate: present::<T>(&self.candidate).add(token * wide),
-                cell: present::<T>(&self.cell).add(token * wide),
+                candidate: self.candidate.at::<T>().add(token * wide),
+                cell: self.cell.at::<T>().add(token * wide),
             }
         }
-    }
-}
-
-/// Null if it is empty.
-pub(super) fn present<T: Real>(buffer: &Buffer) -> Ptr<T> {
-    match buffer.tensor.numel() {
-        0 => Ptr::NULL,
-        _ => buffer.at(),
     }
 }

@@ -10,7 +10,7 @@
 //! - **Back** (`backward.rs`) it goes step by step with what the forward pass kept: i,
 //!   f, g, o, c, tanh c and h, some `7 H` numbers for each token and direction; or only
 //!   c and h, and the rest is computed once more (`again.rs`), to the same bits. The
-//!   gradients of the weights are a few products at the end. Without gradients nothing
+//!   gradients of the weights are a few products at the end (`gradients.rs`). Without gradients nothing
 //!   of this is kept.
 //! - **Registers** are those of AVX-512, of AVX2, or arrays that the compiler makes what
 //!   it can of (`lanes.rs`, `isa.rs`), chosen when the program runs.
@@ -32,6 +32,7 @@ mod backward;
 mod edges;
 mod forward;
 mod frozen;
+mod gradients;
 mod half;
 mod isa;
 mod lanes;
@@ -164,9 +165,9 @@ fn layer<T: Real>(
     let mut kept = vec![written(plan, &sizes)];
     for mut memory in memory {
         if call.recompute {
-            memory.gates = Buffer::raw::<T>(0);
+            memory.gates = Buffer::empty();
         }
-        kept.extend(buffers(&memory).map(|buffer| buffer.tensor.shallow_clone()));
+        kept.extend(buffers(&memory).map(|buffer| buffer.tensor()));
     }
     let mut made = shim::node::<Layer>(&inputs, &[output, h, c], &kept)?.into_iter();
     match (made.next(), made.next(), made.next()) {
@@ -196,11 +197,7 @@ fn output_like<T: Real>(input: &Tensor, plan: &Plan, sizes: &Sizes) -> Tensor {
         false => [batch * width, width, 1],
     };
     let options = (T::KIND, Device::Cpu);
-    let mut output = Tensor::empty_strided([time, batch, width], stride, options);
-    if plan.tokens() < plan.time * plan.batch() {
-        let _ = output.zero_();
-    }
-    output
+    Tensor::empty_strided([time, batch, width], stride, options)
 }
 
 fn pointer<T: Real>(tensor: &Tensor) -> Ptr<T> {
@@ -247,7 +244,7 @@ fn dropped<T: Real>(within: &Within, plan: &Plan, sizes: &Sizes, reverse: bool) 
     let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
     let tokens = |mask: &Option<Tensor>, count: usize, wide: usize| {
         let Some(mask) = mask else {
-            return Buffer::raw::<T>(0);
+            return Buffer::empty();
         };
         let mask = mask.contiguous();
         let to = Buffer::raw::<T>(plan.tokens() * wide);
@@ -265,7 +262,7 @@ fn dropped<T: Real>(within: &Within, plan: &Plan, sizes: &Sizes, reverse: bool) 
         to
     };
     let recurrent = match &within.recurrent {
-        None => Buffer::raw::<T>(0),
+        None => Buffer::empty(),
         Some(mask) => {
             let mask = mask.contiguous();
             let to = Buffer::raw::<T>(plan.batch() * wide_output);
@@ -307,9 +304,7 @@ fn buffers(memory: &Memory) -> [&Buffer; BUFFERS] {
 }
 
 fn memory(tensors: &[Tensor]) -> Memory {
-    let buffer = |n: usize| Buffer {
-        tensor: tensors[n].shallow_clone(),
-    };
+    let buffer = |n: usize| Buffer::of(tensors[n].shallow_clone());
     Memory {
         gates: buffer(0),
         cells: buffer(1),

@@ -124,6 +124,6 @@ impl Packed {
 
     /// How much memory they take.
     pub fn bytes(&self) -> usize {
-        self.buffer.tensor.numel() * self.buffer.tensor.kind().elt_size_in_bytes()
+        self.buffer.bytes()
     }
 }

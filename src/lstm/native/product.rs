@@ -13,26 +13,63 @@ const WORTH_A_THREAD: usize = 100_000;
 
 /// Numbers in memory that libtorch owns, aligned to a register.
 pub(super) struct Buffer {
-    pub tensor: Tensor,
+    /// Undefined if there are no numbers.
+    tensor: Tensor,
+    /// What the tensor would say, which takes libtorch longer; null if there are none.
+    at: Ptr<u8>,
+    bytes: usize,
 }
 
 impl Buffer {
+    /// Of no numbers.
+    pub fn empty() -> Buffer {
+        Self::of(Tensor::new())
+    }
+
     /// Of whatever stood there.
     pub fn raw<T: Real>(count: usize) -> Buffer {
-        Buffer {
-            tensor: runtime::scratch(count, T::KIND),
+        match count {
+            0 => Self::empty(),
+            _ => Self::of(runtime::scratch(count, T::KIND)),
         }
     }
 
     pub fn zeros<T: Real>(count: usize) -> Buffer {
-        let mut buffer = Self::raw::<T>(count);
-        let _ = buffer.tensor.zero_();
+        let buffer = Self::raw::<T>(count);
+        // SAFETY: zeros are numbers, and there is room for so many.
+        unsafe { std::slice::from_raw_parts_mut(buffer.at.0, buffer.bytes) }.fill(0);
         buffer
     }
 
+    /// Those of a contiguous tensor.
+    pub fn of(tensor: Tensor) -> Buffer {
+        let (at, bytes) = match tensor.defined() {
+            false => (Ptr::NULL, 0),
+            true => {
+                let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
+                (Ptr(tensor.data_ptr().cast()), bytes)
+            }
+        };
+        Buffer { tensor, at, bytes }
+    }
+
+    /// As the graph keeps it.
+    pub fn tensor(&self) -> Tensor {
+        self.tensor.shallow_clone()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Its numbers; null if it has none.
     pub fn at<T: Real>(&self) -> Ptr<T> {
-        debug_assert_eq!(self.tensor.kind(), T::KIND);
-        Ptr(self.tensor.data_ptr().cast())
+        debug_assert!(self.is_empty() || self.tensor.kind() == T::KIND);
+        Ptr(self.at.0.cast())
     }
 }
 
@@ -119,7 +156,7 @@ impl Panels {
         columns: usize,
         row: impl Fn(usize) -> *const T,
     ) {
-        assert!(depth * self.width <= self.buffer.tensor.numel());
+        assert!(depth * self.width * size_of::<T>() <= self.buffer.bytes());
         self.depth = depth;
         let panel = self.vectors * T::kernels().lanes;
         let to = self.buffer.at::<T>().0;
@@ -266,6 +303,7 @@ pub(super) unsafe fn product<T: Real>(
                     a: rows_of(row, count, &left.row),
                     a_step: left.step,
                     b: b.add(first * panels.depth),
+                    b_step: wide,
                     c: rows_of(row, count, |n| c(n).add(first)),
                     c_step: kernels.lanes,
                     start: if add { Start::There } else { Start::Zero },

@@ -1,0 +1,433 @@
+//! The gradients of the weights and of the input, from those of all steps' sums, as a few
+//! large products. Columns that fill no register are products of their own, so that
+//! nothing is multiplied with padding.
+
+use std::ops::Range;
+
+use super::backward::{Backward, Direction, add_to};
+use super::forward::Shared;
+use super::isa::{Start, Tile, VECTORS};
+use super::lanes::Real;
+use super::layer::{Sizes, Weights};
+use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
+use super::threads::{at_once, worth};
+
+/// So many tokens are summed up at once.
+const BLOCK: usize = 256;
+
+/// A piece of the work behind the last step: a gradient, or some columns of one.
+enum Piece<'d, 'a, T> {
+    /// Of `W_ih`.
+    Input(&'d Direction<'a, T>, Range<usize>),
+    /// Of `W_hh`.
+    Hidden(&'d Direction<'a, T>, Range<usize>),
+    /// Of `W_hr`.
+    Projection(&'d Direction<'a, T>, Range<usize>),
+    /// Of the biases, and what is left of the others.
+    Rest(&'d Direction<'a, T>),
+    /// Of the input of these texts.
+    Texts(Range<usize>),
+}
+
+impl<T: Real> Backward<'_, T> {
+    /// Writes every gradient of weights, biases and the input that is not null.
+    ///
+    /// # Safety
+    ///
+    /// As of [`run`](Self::run), behind the last step.
+    pub unsafe fn gradients(&self, directions: &[Direction<T>]) {
+        let mut pieces = Vec::new();
+        let Sizes {
+            input,
+            output,
+            hidden,
+            ..
+        } = self.sizes;
+        let parts = worth(self.plan, &self.sizes);
+        if !self.d_input.at.is_null() {
+            pieces.extend(self.plan.shares(4 * parts).into_iter().map(Piece::Texts));
+        }
+        for of in directions {
+            let some = |there: Ptr<T>, count: usize| match there.is_null() {
+                true => Vec::new(),
+                false => columns::<T>(count, parts),
+            };
+            let to = of.gradients;
+            pieces.extend(
+                some(to.hh, output)
+                    .into_iter()
+                    .map(|c| Piece::Hidden(of, c)),
+            );
+            pieces.extend(some(to.ih, input).into_iter().map(|c| Piece::Input(of, c)));
+            pieces.extend(
+                some(to.hr, hidden)
+                    .into_iter()
+                    .map(|c| Piece::Projection(of, c)),
+            );
+            pieces.push(Piece::Rest(of));
+        }
+        let this = Shared(self);
+        // SAFETY: as the caller says; each piece writes to what no other one does.
+        let run = |piece: &Piece<T>| unsafe {
+            match piece {
+                Piece::Input(of, columns) => this.get().of_input(of, columns.clone()),
+                Piece::Hidden(of, columns) => this.get().of_hidden(of, columns.clone()),
+                Piece::Projection(of, columns) => this.get().of_projection(of, columns.clone()),
+                Piece::Rest(of) => this.get().rest(of),
+                Piece::Texts(share) => this.get().input(directions, share.clone()),
+            }
+        };
+        match parts * directions.len() {
+            1 => pieces.iter().for_each(run),
+            _ => at_once(&pieces, run),
+        }
+    }
+
+    /// What each token reads.
+    fn inputs(&self, of: &Direction<T>) -> Vec<*const T> {
+        let plan = self.plan;
+        let mut inputs = Vec::with_capacity(plan.tokens());
+        for step in 0..plan.steps() {
+            for n in 0..plan.reading(step) {
+                let when = plan.when(step, n, of.number == 1);
+                // SAFETY: the text has this step.
+                inputs.push(unsafe { self.input.row(when, plan.order[n]) }.cast_const());
+            }
+        }
+        inputs
+    }
+
+    /// The hidden state that each token's gates read.
+    fn states(&self, of: &Direction<T>) -> Vec<*const T> {
+        let (plan, wide) = (self.plan, self.sizes.wide_output::<T>());
+        let read = of.memory.read().at::<T>();
+        let rows = (0..plan.steps()).flat_map(|step| {
+            let first = plan.before(step);
+            first..first + plan.reading(step)
+        });
+        // SAFETY: there are rows of all of these.
+        rows.map(|row| unsafe { read.add(row * wide) }.cast_const())
+            .collect()
+    }
+
+    /// The gradient of these columns of `W_ih`.
+    unsafe fn of_input(&self, of: &Direction<T>, columns: Range<usize>) {
+        let to = Part {
+            at: of.gradients.ih,
+            width: self.sizes.input,
+            columns,
+        };
+        // SAFETY: as the caller of `run` says.
+        unsafe { self.of_gates(of, 0, &self.inputs(of), to) };
+    }
+
+    /// The gradient of these columns of `W_hh`.
+    unsafe fn of_hidden(&self, of: &Direction<T>, columns: Range<usize>) {
+        // Of states of zeros there is none.
+        let first = match of.from_zeros && self.plan.steps() > 0 {
+            true => self.plan.reading(0),
+            false => 0,
+        };
+        let to = Part {
+            at: of.gradients.hh,
+            width: self.sizes.output,
+            columns,
+        };
+        // SAFETY: as the caller of `run` says.
+        unsafe { self.of_gates(of, first, &self.states(of)[first..], to) };
+    }
+
+    /// The gradient of columns of a weight `[4H, _]`, which say so much to the tokens from
+    /// this one on.
+    unsafe fn of_gates(&self, of: &Direction<T>, first: usize, right: &[*const T], to: Part<T>) {
+        let (hidden, wide) = (self.sizes.hidden, self.sizes.wide::<T>());
+        // SAFETY: as the caller says.
+        unsafe {
+            let d_gates = Ptr(of.d_gates.at::<T>().add(first * 4 * wide));
+            let left = |row: usize| {
+                let place = row / hidden * wide + row % hidden;
+                d_gates.add(place).cast_const()
+            };
+            weight(4 * hidden, (left, 4 * wide), right, to);
+        }
+    }
+
+    /// The gradient of these columns of `W_hr`.
+    unsafe fn of_projection(&self, of: &Direction<T>, columns: Range<usize>) {
+        let (wide, wide_output) = (self.sizes.wide::<T>(), self.sizes.wide_output::<T>());
+        let (d_projected, out) = (of.d_projected.at::<T>(), of.memory.out.at::<T>());
+        // SAFETY: as the caller of `run` says.
+        unsafe {
+            let left = |row: usize| d_projected.add(row).cast_const();
+            let out = |token: usize| out.add(token * wide).cast_const();
+            let right: Vec<*const T> = (0..self.plan.tokens()).map(out).collect();
+            let to = Part {
+                at: of.gradients.hr,
+                width: self.sizes.hidden,
+                columns,
+            };
+            weight(self.sizes.output, (left, wide_output), &right, to);
+        }
+    }
+
+    /// The gradients of the columns of weights behind the last whole register, and of the
+    /// biases: of as many rows of a transposed product, whose left side has them, and ones.
+    unsafe fn rest(&self, of: &Direction<T>) {
+        let Sizes {
+            input,
+            hidden,
+            output,
+            ..
+        } = self.sizes;
+        let (wide, wide_output) = (self.sizes.wide::<T>(), self.sizes.wide_output::<T>());
+        let (to, tokens) = (of.gradients, self.plan.tokens());
+        let rest = |there: Ptr<T>, columns: usize| match there.is_null() {
+            true => columns..columns,
+            false => columns / T::kernels().lanes * T::kernels().lanes..columns,
+        };
+        // SAFETY: as the caller of `run` says.
+        unsafe {
+            let (of_ih, of_hh) = (rest(to.ih, input), rest(to.hh, output));
+            let biases = [to.b_ih, to.b_hh];
+            let ones = biases.iter().any(|bias| !bias.is_null());
+            let rows = of_ih.len() + of_hh.len() + usize::from(ones);
+            let (inputs, states) = (self.inputs(of), self.states(of));
+            let left = |row: usize, token: usize| {
+                let hh = row.wrapping_sub(of_ih.len());
+                if row < of_ih.len() {
+                    *inputs[token].add(of_ih.start + row)
+                } else if hh < of_hh.len() {
+                    *states[token].add(of_hh.start + hh)
+                } else {
+                    T::ONE
+                }
+            };
+            let right = of.d_gates.at::<T>();
+            let sums = transposed(rows, tokens, left, (right, 4 * wide));
+            for (row, sums) in sums.chunks(4 * wide).enumerate() {
+                let sums = |n: usize| sums[n / hidden * wide + n % hidden];
+                let hh = row.wrapping_sub(of_ih.len());
+                if row < of_ih.len() {
+                    let to = to.ih.add(of_ih.start + row);
+                    (0..4 * hidden).for_each(|n| to.add(n * input).write(sums(n)));
+                } else if hh < of_hh.len() {
+                    let to = to.hh.add(of_hh.start + hh);
+                    (0..4 * hidden).for_each(|n| to.add(n * output).write(sums(n)));
+                } else {
+                    for bias in biases.iter().filter(|bias| !bias.is_null()) {
+                        (0..4 * hidden).for_each(|n| bias.add(n).write(sums(n)));
+                    }
+                }
+            }
+
+            let of_hr = rest(to.hr, hidden);
+            let out = of.memory.out.at::<T>();
+            let left = |row: usize, token: usize| *out.add(token * wide + of_hr.start + row);
+            let right = of.d_projected.at::<T>();
+            let sums = transposed(of_hr.len(), tokens, left, (right, wide_output));
+            for (row, sums) in sums.chunks(wide_output).enumerate() {
+                let to = to.hr.add(of_hr.start + row);
+                (0..output).for_each(|n| to.add(n * hidden).write(sums[n]));
+            }
+        }
+    }
+
+    /// What the directions say of the input of these texts.
+    unsafe fn input(&self, directions: &[Direction<T>], share: Range<usize>) {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        let wide = sizes.wide::<T>();
+        let kernels = T::kernels();
+        let whole = sizes.input / kernels.lanes * kernels.lanes;
+        for place in share.clone() {
+            for when in plan.lengths[place]..plan.time {
+                // SAFETY: a row of these texts.
+                unsafe { self.d_input.clear(when, plan.order[place], 0..sizes.input) };
+            }
+        }
+        for of in directions {
+            let Some(ih) = &of.ih else { continue };
+            let add = of.number > 0;
+            let mut tokens: Vec<(*const T, *mut T)> = Vec::with_capacity(BLOCK);
+            // SAFETY: as the caller of `run` says.
+            let flush = |tokens: &mut Vec<(*const T, *mut T)>| unsafe {
+                let row = |n: usize| tokens[n].0;
+                let left = Left { row, step: 1 };
+                product(tokens.len(), left, &ih.whole, |n| tokens[n].1, add);
+                for column in (whole..sizes.input).step_by(VECTORS) {
+                    let columns = VECTORS.min(sizes.input - column);
+                    for_tiles(kernels, tokens.len(), |first, count| {
+                        (kernels.dots)(&Tile {
+                            rows: count,
+                            vectors: columns,
+                            depth: 4 * wide,
+                            a: rows_of(first, count, row),
+                            a_step: 1,
+                            b: ih.rest.at::<T>().add((column - whole) * 4 * wide),
+                            b_step: 4 * wide,
+                            c: rows_of(first, count, |n| tokens[n].1.add(column)),
+                            c_step: 1,
+                            start: if add { Start::There } else { Start::Zero },
+                        });
+                    });
+                }
+                tokens.clear();
+            };
+            for step in 0..plan.lengths[share.start] {
+                for place in share.start..share.end.min(plan.reading(step)) {
+                    let when = plan.when(step, place, of.number == 1);
+                    let token = plan.starts[step] + place;
+                    // SAFETY: as above.
+                    unsafe {
+                        let to = self.d_input.row(when, plan.order[place]);
+                        tokens.push((of.d_gates.at::<T>().add(token * 4 * wide), to));
+                    }
+                    if tokens.len() == BLOCK {
+                        flush(&mut tokens);
+                    }
+                }
+            }
+            flush(&mut tokens);
+        }
+    }
+}
+
+/// `left^T right`, summed over all tokens, for so many rows and the columns of a part,
+/// whole registers of them. `left` leads to a row's number at the first token, and the next
+/// token's is so many numbers on; `right` to a token's numbers.
+///
+/// # Safety
+///
+/// They do, and the part is nobody else's.
+unsafe fn weight<T: Real>(
+    rows: usize,
+    (left, step): (impl Fn(usize) -> *const T, usize),
+    right: &[*const T],
+    to: Part<T>,
+) {
+    let (tokens, columns) = (right.len(), to.columns.len());
+    // SAFETY: as the caller says.
+    unsafe {
+        let right = |token: usize| right[token].add(to.columns.start);
+        let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, right);
+        debug_assert_eq!(panels.width, columns);
+        let mut first = 0;
+        loop {
+            let row = |row: usize| left(row).add(first * step);
+            let c = |row: usize| to.at.add(row * to.width + to.columns.start);
+            product(rows, Left { row, step }, &panels, c, first > 0);
+            first += BLOCK;
+            if first >= tokens {
+                return;
+            }
+            let count = BLOCK.min(tokens - first);
+            panels.refill(count, columns, |n| right(first + n));
+        }
+    }
+}
+
+/// `left right`, summed over all tokens, of which `left(row, token)` has a number and
+/// `right` a row of so many, whole registers of them.
+///
+/// # Safety
+///
+/// `right` leads to so many rows.
+unsafe fn transposed<T: Real>(
+    rows: usize,
+    tokens: usize,
+    left: impl Fn(usize, usize) -> T,
+    (right, width): (Ptr<T>, usize),
+) -> Vec<T> {
+    let kernels = T::kernels();
+    let mut sums = vec![T::default(); rows * width];
+    let mut parts = vec![T::default(); rows * width];
+    let part = Ptr(parts.as_mut_ptr());
+    let mut numbers = vec![T::default(); rows * BLOCK];
+    // The sum of sums of blocks: of biases there may be very many numbers of one sign.
+    for first in (0..if rows == 0 { 0 } else { tokens }).step_by(BLOCK) {
+        let count = BLOCK.min(tokens - first);
+        for (row, numbers) in numbers.chunks_mut(BLOCK).enumerate() {
+            for (n, number) in numbers[..count].iter_mut().enumerate() {
+                *number = left(row, first + n);
+            }
+        }
+        for column in (0..width).step_by(VECTORS * kernels.lanes) {
+            let wide = (width - column).min(VECTORS * kernels.lanes);
+            for_tiles(kernels, rows, |row, tile| {
+                // SAFETY: as the caller says.
+                unsafe {
+                    (kernels.tile)(&Tile {
+                        rows: tile,
+                        vectors: wide / kernels.lanes,
+                        depth: count,
+                        a: rows_of(row, tile, |n| numbers[n * BLOCK..].as_ptr()),
+                        a_step: 1,
+                        b: right.add(first * width + column).cast_const(),
+                        b_step: width,
+                        c: rows_of(row, tile, |n| part.add(n * width + column)),
+                        c_step: kernels.lanes,
+                        start: Start::Zero,
+                    });
+                }
+            });
+        }
+        add_to(&mut sums, &parts);
+    }
+    sums
+}
+
+/// `W_ih` as the input's gradient reads it.
+pub(super) struct Split {
+    /// `[4 * wide, I]`, without the columns behind the last whole register.
+    whole: Panels,
+    /// These, `[columns][4][wide]`.
+    rest: Buffer,
+}
+
+impl Split {
+    /// # Safety
+    ///
+    /// The weight is of these sizes.
+    pub unsafe fn new<T: Real>(ih: Ptr<T>, sizes: &Sizes) -> Split {
+        let (wide, columns) = (sizes.wide::<T>(), sizes.input);
+        let whole = columns / T::kernels().lanes * T::kernels().lanes;
+        let rest = Buffer::raw::<T>((columns - whole) * 4 * wide);
+        // SAFETY: as the caller says; the buffer has so many numbers.
+        unsafe {
+            let row = |n: usize| Weights::row(ih, columns, sizes, n);
+            for n in 0..4 * wide {
+                for column in whole..columns {
+                    let number = match row(n).is_null() {
+                        true => T::default(),
+                        false => *row(n).add(column),
+                    };
+                    let place = (column - whole) * 4 * wide + n;
+                    rest.at::<T>().add(place).write(number);
+                }
+            }
+            let whole = Panels::of_rows(4 * wide, whole, row);
+            Split { whole, rest }
+        }
+    }
+}
+
+/// Some columns of a matrix, whose rows have `width` numbers.
+struct Part<T> {
+    at: Ptr<T>,
+    width: usize,
+    columns: Range<usize>,
+}
+
+/// The columns of a matrix in whole panels but the last, for some threads in a few pieces
+/// for each; without those behind the last whole register.
+fn columns<T: Real>(count: usize, threads: usize) -> Vec<Range<usize>> {
+    let lanes = T::kernels().lanes;
+    let (count, panel) = (count / lanes * lanes, VECTORS * lanes);
+    let piece = match threads {
+        1 => count,
+        _ => count.div_ceil(4 * threads).next_multiple_of(panel),
+    };
+    let firsts = (0..count).step_by(piece.max(1));
+    firsts
+        .map(|first| first..count.min(first + piece))
+        .collect()
+}
