@@ -138,14 +138,9 @@ impl Job {
         Ok(())
     }
 
-    /// The engine that the library would take for the last batch.
+    /// The engine that the library would take.
     fn auto(&self) -> Option<String> {
-        let x = &self.batches.last()?.x;
-        let engine = || self.lstm.engine(x, &Call::default());
-        let engine = match self.backward {
-            true => engine(),
-            false => tch::no_grad(engine),
-        };
+        let engine = self.lstm.engine(&Call::default());
         Some(format!("{engine:?}").to_lowercase())
     }
 

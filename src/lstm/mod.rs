@@ -306,15 +306,13 @@ impl Lstm {
         }
     }
 
-    /// Who computes such a call over this input, if it leaves that to us. On the CPU in
-    /// f32 and f64 it is native, but for one text of 50 tokens or more with gradients, by
-    /// several threads and with `H` of 256 or more: libtorch shares the products of a step
-    /// there. That, and on other devices, is fused, or plain where something is to happen
-    /// inside of the steps of training, which fused cannot.
+    /// Who computes such a call, if it leaves that to us: on the CPU in f32 and f64 native;
+    /// else fused, or plain where something is to happen inside of the steps of training,
+    /// which fused cannot.
     ///
     /// `scripts/bench` measures it over many shapes. Nothing is tried out when the
-    /// program runs: the same call by as many threads is computed by the same engine.
-    pub fn engine(&self, input: &Tensor, call: &Call) -> Engine {
+    /// program runs: the same call is computed by the same engine.
+    pub fn engine(&self, call: &Call) -> Engine {
         if call.engine != Engine::Auto {
             return call.engine;
         }
@@ -322,19 +320,10 @@ impl Lstm {
             && (self.config.regularization)
                 .expect_reach(Engine::Fused)
                 .is_err();
-        let native = matches!(self.place(), (Kind::Float | Kind::Double, Device::Cpu));
-        let one_long = match (self.config.batch_first, input.size().as_slice()) {
-            (true, &[1, time, _]) | (false, &[time, 1, _]) => time >= 50,
-            _ => false,
-        };
-        let shared = one_long && self.config.hidden_size >= 256 && tch::get_num_threads() > 1;
-        match native {
-            true if shared && !inside && !call.recompute && self.wants_gradients(input, call) => {
-                Engine::Fused
-            }
-            true => Engine::Native,
-            false if inside => Engine::Plain,
-            false => Engine::Fused,
+        match self.place() {
+            (Kind::Float | Kind::Double, Device::Cpu) => Engine::Native,
+            _ if inside => Engine::Plain,
+            _ => Engine::Fused,
         }
     }
 
@@ -343,7 +332,7 @@ impl Lstm {
     /// Errors if a shape, dtype or length does not fit.
     pub fn forward(&self, input: &Tensor, call: &Call) -> Result<Output> {
         let call = &Call {
-            engine: self.engine(input, call),
+            engine: self.engine(call),
             ..*call
         };
         if call.recompute && call.engine != Engine::Native {

@@ -98,7 +98,7 @@ impl<'a> Again<'a> {
                     tokens.push((input, sums));
                 }
             }
-            self.gates.inputs(sizes, &tokens);
+            self.gates.inputs(sizes, &tokens, 0..wide);
             for (step, &row) in self.steps.clone().zip(&self.rows) {
                 let before = plan.before(step) + share.start;
                 let token = plan.starts[step] + share.start;
@@ -117,7 +117,7 @@ impl<'a> Again<'a> {
                     true => std::ptr::null(),
                     false => read.add(before * wide_output).cast_const(),
                 };
-                self.gates.step(sizes, read, &made);
+                self.gates.step(sizes, read, &made, 0..wide);
             }
         }
     }

@@ -7,12 +7,12 @@ use std::ops::Range;
 use super::again::Again;
 use super::forward::{OfGates, Shared, copy};
 use super::gradients::Split;
-use super::isa::Slopes;
+use super::isa::{Slopes, VECTORS};
 use super::lanes::Real;
 use super::layer::{Memory, Sequence, Sizes, Weights};
 use super::plan::Plan;
-use super::product::{Buffer, Left, Panels, Ptr, product};
-use super::threads::{at_once, shares};
+use super::product::{Buffer, Left, Panels, Ptr, product, product_of};
+use super::threads::{at_once, in_stages, shares, together, units};
 
 /// What the way back starts from and where its results go; each result may be null.
 pub(super) struct Backward<'a, T> {
@@ -67,6 +67,11 @@ impl<T: Real> Backward<'_, T> {
     ///
     /// The pointers lead to what the fields say, and the results are nobody else's.
     pub unsafe fn run(self, weights: &[Weights<T>], memory: &[Memory], gradients: &[Weights<T>]) {
+        let kept = memory.iter().all(|of| !of.gates.is_empty());
+        let parts = match kept {
+            true => together(self.plan, &self.sizes),
+            false => 1,
+        };
         let shares = shares(self.plan, &self.sizes);
         let mut directions = Vec::new();
         for number in 0..weights.len() {
@@ -80,12 +85,14 @@ impl<T: Real> Backward<'_, T> {
             shares.map(move |share| (direction, share))
         });
         let jobs: Vec<_> = jobs.collect();
-        // SAFETY: as the caller says; each share has texts of its own.
-        at_once(&jobs, |(direction, share)| unsafe {
-            this.get().share(direction, share.clone());
-        });
-        // SAFETY: as the caller says.
-        unsafe { self.gradients(&directions) };
+        // SAFETY: as the caller says; each share has texts of its own, each part its units.
+        unsafe {
+            match parts {
+                1 => at_once(&jobs, |(of, share)| this.get().share(of, share.clone())),
+                _ => self.in_parts(&directions, parts),
+            }
+            self.gradients(&directions);
+        }
     }
 
     unsafe fn direction<'m>(
@@ -144,6 +151,50 @@ impl<T: Real> Backward<'_, T> {
         }
     }
 
+    /// All steps of all texts, the last first, by threads that go through each together.
+    /// A part has the columns of `W_hh` of its own units, so that threads have to wait for
+    /// each other once in a step: for the slopes of all gates.
+    unsafe fn in_parts(&self, directions: &[Direction<T>], parts: usize) {
+        let (plan, this) = (self.plan, Shared(self));
+        let (steps, wide) = (plan.steps(), self.sizes.wide::<T>());
+        in_stages(steps + 1, directions.len() * parts, |stage, piece| {
+            let panel = VECTORS * T::kernels().lanes;
+            let (of, this) = (&directions[piece / parts], this.get());
+            let units = units(wide, panel, piece % parts, parts);
+            // SAFETY: as the caller of `run` says.
+            unsafe {
+                if stage > 0 {
+                    let step = steps - stage;
+                    this.through(of, step, 0..plan.reading(step), units.clone());
+                }
+                if stage < steps {
+                    let step = steps - 1 - stage;
+                    this.slopes(
+                        of,
+                        step,
+                        0..plan.reading(step),
+                        this.kept(of, step, 0),
+                        units,
+                    );
+                }
+            }
+        });
+        for of in directions {
+            // SAFETY: as above.
+            unsafe { self.put_start(of, 0..plan.batch()) };
+        }
+    }
+
+    /// The gates of a token and the tanh of its cell state.
+    unsafe fn kept(&self, of: &Direction<T>, step: usize, place: usize) -> (*mut T, *mut T) {
+        let (token, wide) = (self.plan.starts[step] + place, self.sizes.wide::<T>());
+        // SAFETY: all is kept.
+        unsafe {
+            let gates = of.memory.gates.at::<T>().add(token * 4 * wide);
+            (gates, of.memory.tanh.at::<T>().add(token * wide))
+        }
+    }
+
     /// All steps of the texts in these places, the last first.
     unsafe fn share(&self, of: &Direction<T>, share: Range<usize>) {
         let plan = self.plan;
@@ -156,17 +207,21 @@ impl<T: Real> Backward<'_, T> {
             // SAFETY: as the caller of `run` says.
             unsafe {
                 let made = match &mut again {
-                    None => {
-                        let token = plan.starts[step] + places.start;
-                        let wide = self.sizes.wide::<T>();
-                        let gates = of.memory.gates.at::<T>().add(token * 4 * wide);
-                        (gates, of.memory.tanh.at::<T>().add(token * wide))
-                    }
+                    None => self.kept(of, step, share.start),
                     Some(again) => again.step(self, of, step, &share),
                 };
-                self.step(of, step, places, made);
+                let all = 0..self.sizes.wide::<T>();
+                self.slopes(of, step, places.clone(), made, all);
+                self.through(of, step, places, 0..self.sizes.wide_output::<T>());
             }
         }
+        // SAFETY: as above.
+        unsafe { self.put_start(of, share) };
+    }
+
+    /// The gradients of these texts' initial states.
+    unsafe fn put_start(&self, of: &Direction<T>, share: Range<usize>) {
+        let plan = self.plan;
         let (p, h) = (self.sizes.output, self.sizes.hidden);
         for place in share {
             let row = of.number * plan.batch() + plan.order[place];
@@ -185,18 +240,24 @@ impl<T: Real> Backward<'_, T> {
         }
     }
 
-    /// One step back; `made` are the gates of its texts and the tanh of their cell states.
-    unsafe fn step(
+    /// The slopes of these units' gates at a step; `made` are the gates of its texts and the
+    /// tanh of their cell states. With a projection it has all units.
+    unsafe fn slopes(
         &self,
         of: &Direction<T>,
         step: usize,
         places: Range<usize>,
         made: (*mut T, *mut T),
+        units: Range<usize>,
     ) {
         let (plan, sizes, memory) = (self.plan, &self.sizes, of.memory);
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let (first, count) = (places.start, places.len());
         let token = plan.starts[step] + first;
+        let outputs = match sizes.projected {
+            true => 0..wide_output,
+            false => units.clone(),
+        };
         // SAFETY: rows of the texts of this share, and nobody else's.
         unsafe {
             let d_hidden = of.d_hidden.at::<T>().add(first * wide_output);
@@ -205,19 +266,22 @@ impl<T: Real> Backward<'_, T> {
                 for (n, place) in places.clone().enumerate() {
                     let when = plan.when(step, place, of.number == 1);
                     let from = self.d_output.row(when, plan.order[place]);
-                    let from = from.add(of.number * sizes.output);
-                    let from = std::slice::from_raw_parts(from, sizes.output);
-                    let to = d_hidden.add(n * wide_output);
-                    add_to(std::slice::from_raw_parts_mut(to, sizes.output), from);
+                    let from = from.add(of.number * sizes.output + outputs.start);
+                    let real = outputs.end.min(sizes.output) - outputs.start;
+                    let from = std::slice::from_raw_parts(from, real);
+                    let to = d_hidden.add(n * wide_output + outputs.start);
+                    add_to(std::slice::from_raw_parts_mut(to, real), from);
                 }
             }
             let past = of.past.at::<T>().add(first * wide_output);
             if !past.is_null() {
                 let new = memory.masks.hidden.at::<T>().add(token * wide_output);
-                for n in 0..count * wide_output {
-                    let d = *d_hidden.add(n);
-                    *past.add(n) = (T::ONE - *new.add(n)) * d;
-                    *d_hidden.add(n) = *new.add(n) * d;
+                for row in 0..count {
+                    for n in outputs.clone().map(|n| row * wide_output + n) {
+                        let d = *d_hidden.add(n);
+                        *past.add(n) = (T::ONE - *new.add(n)) * d;
+                        *d_hidden.add(n) = *new.add(n) * d;
+                    }
                 }
             }
             let d_out = match &of.hr {
@@ -235,26 +299,53 @@ impl<T: Real> Backward<'_, T> {
             let d_gates = of.d_gates.at::<T>().add(token * 4 * wide);
             (T::kernels().slopes)(&Slopes {
                 rows: count,
-                units: wide,
-                gates: made.0,
+                units: units.len(),
+                gates: made.0.add(units.start),
                 width: wide,
-                before: memory
-                    .cells
-                    .at::<T>()
-                    .add((plan.before(step) + first) * wide),
-                tanh: made.1,
-                d_out,
-                d_cell,
-                d_gates,
-                masks: memory.masks.of(token, wide),
+                before: (memory.cells.at::<T>())
+                    .add((plan.before(step) + first) * wide + units.start),
+                tanh: made.1.add(units.start),
+                d_out: d_out.add(units.start),
+                d_cell: d_cell.add(units.start),
+                d_gates: d_gates.add(units.start),
+                masks: memory.masks.of(token, wide).from(units.start),
             });
+        }
+    }
+
+    /// From the slopes of all gates at a step to these numbers of the gradient of the
+    /// hidden state before it.
+    unsafe fn through(
+        &self,
+        of: &Direction<T>,
+        step: usize,
+        places: Range<usize>,
+        numbers: Range<usize>,
+    ) {
+        let (plan, sizes) = (self.plan, &self.sizes);
+        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
+        let (first, count) = (places.start, places.len());
+        let token = plan.starts[step] + first;
+        // SAFETY: rows of the texts of this share, and nobody else's.
+        unsafe {
+            let d_gates = of.d_gates.at::<T>().add(token * 4 * wide);
+            let d_hidden = of.d_hidden.at::<T>().add(first * wide_output);
             if step > 0
                 && sizes
                     .truncate
                     .is_some_and(|block| step.is_multiple_of(block))
             {
-                std::ptr::write_bytes(d_hidden, 0, count * wide_output);
-                std::ptr::write_bytes(d_cell, 0, count * wide);
+                let d_cell = of.d_cell.at::<T>().add(first * wide);
+                let units = match sizes.projected {
+                    true => 0..wide,
+                    false => numbers.clone(),
+                };
+                for row in 0..count {
+                    let d_hidden = d_hidden.add(row * wide_output + numbers.start);
+                    std::ptr::write_bytes(d_hidden, 0, numbers.len());
+                    let d_cell = d_cell.add(row * wide + units.start);
+                    std::ptr::write_bytes(d_cell, 0, units.len());
+                }
                 return;
             }
             if step == 0 && self.d_h_start.is_null() {
@@ -262,27 +353,22 @@ impl<T: Real> Backward<'_, T> {
             }
             let row = |n: usize| d_gates.add(n * 4 * wide).cast_const();
             let left = Left { row, step: 1 };
-            product(
-                count,
-                left,
-                &of.hh,
-                |n| d_hidden.add(n * wide_output),
-                false,
-            );
-            let mask = memory.masks.recurrent.at::<T>().add(first * wide_output);
-            for n in 0..if mask.is_null() {
-                0
-            } else {
-                count * wide_output
-            } {
-                *d_hidden.add(n) = *d_hidden.add(n) * *mask.add(n);
+            let to = |n: usize| d_hidden.add(n * wide_output);
+            product_of(numbers.clone(), count, left, &of.hh, to, false);
+            let mask = of.memory.masks.recurrent.at::<T>().add(first * wide_output);
+            let past = of.past.at::<T>().add(first * wide_output);
+            if mask.is_null() && past.is_null() {
+                return;
             }
-            for n in 0..if past.is_null() {
-                0
-            } else {
-                count * wide_output
-            } {
-                *d_hidden.add(n) += *past.add(n);
+            for row in 0..count {
+                for n in numbers.clone().map(|n| row * wide_output + n) {
+                    if !mask.is_null() {
+                        *d_hidden.add(n) = *d_hidden.add(n) * *mask.add(n);
+                    }
+                    if !past.is_null() {
+                        *d_hidden.add(n) += *past.add(n);
+                    }
+                }
             }
         }
     }

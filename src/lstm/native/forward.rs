@@ -11,7 +11,7 @@ use super::lanes::Real;
 use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
-use super::threads::{at_once, shares};
+use super::threads::{shares, step_by_step, together, units};
 
 /// About so many tokens have their input's product at once: few enough that the sums
 /// are still in the cache when their step comes.
@@ -61,6 +61,15 @@ struct Direction<T> {
 // SAFETY: threads only read its fields, and write to rows of the memory of their own.
 unsafe impl<T> Sync for Direction<T> {}
 
+/// Texts that go through a direction side by side.
+struct Job<'d, T> {
+    of: &'d Direction<T>,
+    number: usize,
+    share: Range<usize>,
+    /// See [`Plan::blocks`].
+    blocks: Vec<(Range<usize>, usize)>,
+}
+
 impl<T: Real> Forward<'_, T> {
     /// Gives each direction's memory.
     ///
@@ -69,22 +78,42 @@ impl<T: Real> Forward<'_, T> {
     /// The pointers lead to what the fields say, the weights to what `sizes` says, and
     /// the results are nobody else's.
     pub unsafe fn run(self, weights: Vec<Weights<T>>, masks: Vec<Dropped>) -> Vec<Memory> {
-        let shares = shares(self.plan, &self.sizes);
+        let parts = together(self.plan, &self.sizes);
+        let shares = match parts {
+            1 => shares(self.plan, &self.sizes),
+            _ => self.plan.shares(1),
+        };
         let mut directions = Vec::new();
         for (number, (weights, masks)) in weights.into_iter().zip(masks).enumerate() {
             // SAFETY: as the caller says.
             directions.push(unsafe { self.direction(number, &weights, masks, shares.len()) });
         }
-        let jobs = directions.iter().flat_map(|direction| {
-            let numbered = shares.iter().cloned().enumerate();
-            numbered.map(move |(n, share)| (direction, n, share))
+        let jobs = directions.iter().flat_map(|of| {
+            let jobs = shares.iter().zip(0..);
+            jobs.map(move |(share, number)| Job {
+                of,
+                number,
+                share: share.clone(),
+                blocks: self.plan.blocks(share, BLOCK),
+            })
         });
-        let jobs: Vec<_> = jobs.collect();
-        let this = Shared(&self);
-        // SAFETY: as the caller says; each share has texts of its own.
-        at_once(&jobs, |(direction, n, share)| unsafe {
-            this.get().share(direction, *n, share.clone())
-        });
+        let jobs: Vec<Job<T>> = jobs.collect();
+        let (this, wide) = (Shared(&self), self.sizes.wide::<T>());
+        // SAFETY: as the caller says; each job has texts of its own, and each part of one
+        // its units.
+        unsafe {
+            step_by_step(
+                &jobs,
+                parts,
+                |job| this.get().begin(job),
+                |job| job.blocks.len(),
+                |job, step, part| {
+                    let panel = VECTORS * T::kernels().lanes;
+                    this.get().step(job, step, units(wide, panel, part, parts));
+                },
+            );
+        }
+        drop(jobs);
         directions.into_iter().map(|of| of.memory).collect()
     }
 
@@ -157,54 +186,57 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
-    unsafe fn share(&self, of: &Direction<T>, number: usize, share: Range<usize>) {
-        let plan = self.plan;
+    /// What is to do before the first step.
+    unsafe fn begin(&self, job: &Job<T>) {
+        let (plan, of) = (self.plan, job.of);
+        let (p, h) = (self.sizes.output, self.sizes.hidden);
         // SAFETY: as the caller of `run` says.
         unsafe {
-            self.read_masked(of, 0, share.clone());
-            let (p, h) = (self.sizes.output, self.sizes.hidden);
-            for place in share.clone() {
+            let all = 0..self.sizes.wide_output::<T>();
+            self.read_masked(of, 0, job.share.clone(), all);
+            for place in job.share.clone() {
                 let text = plan.order[place];
+                let columns = of.number * p..(of.number + 1) * p;
                 for when in plan.lengths[place]..plan.time {
-                    self.output
-                        .clear(when, text, of.number * p..(of.number + 1) * p);
+                    self.output.clear(when, text, columns.clone());
                 }
                 if plan.lengths[place] == 0 {
                     copy(of.h_start.add(text * p), of.h_end.add(text * p), p);
                     copy(of.c_start.add(text * h), of.c_end.add(text * h), h);
                 }
             }
-            let steps = plan.lengths[share.start];
-            let reading = |step: usize| share.end.min(plan.reading(step)) - share.start;
-            let mut tokens: Vec<(*const T, *mut T)> = Vec::with_capacity(self.room());
-            let mut first = 0;
-            while first < steps {
-                let mut next = first;
-                tokens.clear();
-                let wide = self.sizes.wide::<T>();
-                while next < steps && (next == first || tokens.len() + reading(next) <= BLOCK) {
-                    let gates = of.memory.gates.at::<T>();
-                    for place in share.start..share.start + reading(next) {
-                        let when = plan.when(next, place, of.number == 1);
-                        let row = match self.keep {
-                            Keep::All => plan.starts[next] + place,
-                            _ => number * self.room() + tokens.len(),
-                        };
-                        let input = self.input.row(when, plan.order[place]);
-                        tokens.push((input, gates.add(row * 4 * wide)));
-                    }
-                    next += 1;
+        }
+    }
+
+    /// What these steps' inputs say to these units.
+    unsafe fn inputs(&self, job: &Job<T>, steps: Range<usize>, units: Range<usize>) {
+        let (plan, wide) = (self.plan, self.sizes.wide::<T>());
+        let mut tokens: Vec<(*const T, *mut T)> = Vec::with_capacity(self.room());
+        // SAFETY: the texts have these steps, and there are rows for them.
+        unsafe {
+            for step in steps {
+                let sums = self.sums(job, step);
+                for n in 0..plan.reading_of(&job.share, step) {
+                    let place = job.share.start + n;
+                    let when = plan.when(step, place, job.of.number == 1);
+                    let input = self.input.row(when, plan.order[place]);
+                    tokens.push((input, sums.add(n * 4 * wide)));
                 }
-                of.gates.inputs(&self.sizes, &tokens);
-                let mut seen = 0;
-                for step in first..next {
-                    let count = reading(step);
-                    let gates = tokens[seen].1;
-                    self.step(of, step, share.start..share.start + count, gates);
-                    seen += count;
-                }
-                first = next;
             }
+            job.of.gates.inputs(&self.sizes, &tokens, units);
+        }
+    }
+
+    /// The sums of the first text at this step.
+    unsafe fn sums(&self, job: &Job<T>, step: usize) -> *mut T {
+        let row = match self.keep {
+            Keep::All => self.plan.starts[step] + job.share.start,
+            _ => job.number * self.room() + job.blocks[step].1,
+        };
+        // SAFETY: as the caller says.
+        unsafe {
+            let gates = job.of.memory.gates.at::<T>();
+            gates.add(row * 4 * self.sizes.wide::<T>())
         }
     }
 
@@ -217,11 +249,16 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
-    /// One step of the texts in these places; `sums` are those of the first.
-    unsafe fn step(&self, of: &Direction<T>, step: usize, places: Range<usize>, sums: *mut T) {
-        let (sizes, memory) = (&self.sizes, &of.memory);
+    /// These units' step; with a projection all of them.
+    unsafe fn step(&self, job: &Job<T>, step: usize, units: Range<usize>) {
+        let (sizes, of, memory) = (&self.sizes, job.of, &job.of.memory);
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
-        let (first, count) = (places.start, places.len());
+        let (first, count) = (job.share.start, self.plan.reading_of(&job.share, step));
+        let places = first..first + count;
+        let outputs = match sizes.projected {
+            true => 0..wide_output,
+            false => units.clone(),
+        };
         let (before, after) = self.rows(step);
         let token = self.plan.starts[step] + first;
         let row = |buffer: &Buffer, row: usize, wide: usize| {
@@ -248,10 +285,14 @@ impl<T: Real> Forward<'_, T> {
                 row(&memory.cells, before, wide),
                 row(&memory.cells, after, wide),
             );
+            let block = &job.blocks[step].0;
+            if step == block.start {
+                self.inputs(job, block.clone(), units.clone());
+            }
             let made = Gates {
                 rows: count,
                 units: wide,
-                gates: sums,
+                gates: self.sums(job, step),
                 width: wide,
                 before: cells.0,
                 after: cells.1,
@@ -259,7 +300,7 @@ impl<T: Real> Forward<'_, T> {
                 out,
                 masks: memory.masks.of(token, wide),
             };
-            of.gates.step(sizes, read, &made);
+            of.gates.step(sizes, read, &made, units.clone());
             if let Some(hr) = &of.hr {
                 let row = |n: usize| out.add(n * wide).cast_const();
                 let left = Left { row, step: 1 };
@@ -269,54 +310,69 @@ impl<T: Real> Forward<'_, T> {
             if !zoneout.is_null() {
                 let old = row(&memory.hidden, before, wide_output);
                 let new = zoneout.add(token * wide_output);
-                for n in 0..count * wide_output {
-                    if *new.add(n) == T::default() {
-                        *hidden.add(n) = *old.add(n);
+                for row in 0..count {
+                    for n in outputs.clone().map(|n| row * wide_output + n) {
+                        if *new.add(n) == T::default() {
+                            *hidden.add(n) = *old.add(n);
+                        }
                     }
                 }
             }
-            self.read_masked(of, after, places.clone());
-            self.put_out(of, step, places, hidden, cells.1);
+            self.read_masked(of, after, places.clone(), outputs.clone());
+            self.put_out(of, step, places, (hidden, outputs), (cells.1, units));
         }
     }
 
-    /// The hidden states that a step left in these rows, as the next one reads them.
-    unsafe fn read_masked(&self, of: &Direction<T>, row: usize, places: Range<usize>) {
+    /// These numbers of the hidden states that a step left, as the next one reads them.
+    unsafe fn read_masked(
+        &self,
+        of: &Direction<T>,
+        row: usize,
+        places: Range<usize>,
+        numbers: Range<usize>,
+    ) {
         let wide = self.sizes.wide_output::<T>();
         let mask = of.memory.masks.recurrent.at::<T>();
         if mask.is_null() {
             return;
         }
-        for n in places.start * wide..places.end * wide {
-            // SAFETY: rows of the texts of this share.
-            unsafe {
-                let hidden = of.memory.hidden.at::<T>().add(row * wide + n);
-                let read = of.memory.read.at::<T>().add(row * wide + n);
-                *read = *hidden * *mask.add(n);
+        for place in places {
+            for n in numbers.clone().map(|n| place * wide + n) {
+                // SAFETY: rows of the texts of this share.
+                unsafe {
+                    let hidden = of.memory.hidden.at::<T>().add(row * wide + n);
+                    let read = of.memory.read.at::<T>().add(row * wide + n);
+                    *read = *hidden * *mask.add(n);
+                }
             }
         }
     }
 
-    /// The step's hidden states into the output, and the states of texts that end.
+    /// The step's hidden states into the output, and the states of texts that end; so many
+    /// numbers of each, of whole registers the real ones.
     unsafe fn put_out(
         &self,
         of: &Direction<T>,
         step: usize,
         places: Range<usize>,
-        hidden: *const T,
-        cells: *const T,
+        (hidden, outputs): (*const T, Range<usize>),
+        (cells, units): (*const T, Range<usize>),
     ) {
         let (plan, sizes) = (self.plan, &self.sizes);
+        let (p, h) = (sizes.output, sizes.hidden);
+        let real = |of: Range<usize>, most: usize| (of.start, of.end.min(most) - of.start);
+        let ((output, outputs), (unit, units)) = (real(outputs, p), real(units, h));
         for (n, place) in places.enumerate() {
             let (text, when) = (plan.order[place], plan.when(step, place, of.number == 1));
-            let (p, h) = (sizes.output, sizes.hidden);
             // SAFETY: the text has this step, and its rows are this share's.
             unsafe {
-                let hidden = hidden.add(n * sizes.wide_output::<T>());
-                copy(hidden, self.output.row(when, text).add(of.number * p), p);
+                let hidden = hidden.add(n * sizes.wide_output::<T>() + output);
+                let to = self.output.row(when, text).add(of.number * p + output);
+                copy(hidden, to, outputs);
                 if plan.lengths[place] == step + 1 {
-                    copy(hidden, of.h_end.add(text * p), p);
-                    copy(cells.add(n * sizes.wide::<T>()), of.c_end.add(text * h), h);
+                    copy(hidden, of.h_end.add(text * p + output), outputs);
+                    let cells = cells.add(n * sizes.wide::<T>() + unit);
+                    copy(cells, of.c_end.add(text * h + unit), units);
                 }
             }
         }
@@ -324,15 +380,20 @@ impl<T: Real> Forward<'_, T> {
 }
 
 impl OfGates {
-    /// `W_ih x + b` of these tokens, each `(x, the sums)`.
+    /// `W_ih x + b` of these tokens, each `(x, the sums)`, for these units.
     ///
     /// # Safety
     ///
     /// The first of each leads to `input` numbers, the second to `[4][wide]`.
-    pub unsafe fn inputs<T: Real>(&self, sizes: &Sizes, tokens: &[(*const T, *mut T)]) {
+    pub unsafe fn inputs<T: Real>(
+        &self,
+        sizes: &Sizes,
+        tokens: &[(*const T, *mut T)],
+        units: Range<usize>,
+    ) {
         let kernels = T::kernels();
         let wide = sizes.wide::<T>();
-        for unit in (0..wide).step_by(kernels.lanes) {
+        for unit in units.step_by(kernels.lanes) {
             // SAFETY: as the caller says.
             unsafe {
                 let bias = self.bias.at::<T>().add(unit);
@@ -355,17 +416,23 @@ impl OfGates {
         }
     }
 
-    /// Adds `W_hh h` of these rows to the sums, and makes the gates of them and all that
-    /// follows, while the sums are near.
+    /// Adds `W_hh h` of these rows to the sums of these units, and makes the gates of them
+    /// and all that follows, while the sums are near.
     ///
     /// # Safety
     ///
     /// `read` leads to as many rows `[wide output]` as the step has, or is null: they are
     /// zeros.
-    pub unsafe fn step<T: Real>(&self, sizes: &Sizes, read: *const T, step: &Gates<T>) {
+    pub unsafe fn step<T: Real>(
+        &self,
+        sizes: &Sizes,
+        read: *const T,
+        step: &Gates<T>,
+        units: Range<usize>,
+    ) {
         let kernels = T::kernels();
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
-        for unit in (0..wide).step_by(kernels.lanes) {
+        for unit in units.step_by(kernels.lanes) {
             let panel = self.hh.gates_of(unit);
             for_tiles(kernels, step.rows, |n, count| {
                 // SAFETY: as the caller says.

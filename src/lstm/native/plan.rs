@@ -5,6 +5,8 @@
 //! are neighbours and fewer with every text that ends. The backward direction's step
 //! 0 is a text's last word.
 
+use std::ops::Range;
+
 /// The order of one batch.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -56,6 +58,33 @@ impl Plan {
         self.starts[step + 1] - self.starts[step]
     }
 
+    /// How many of these texts have this step.
+    pub fn reading_of(&self, share: &Range<usize>, step: usize) -> usize {
+        share.end.min(self.reading(step)) - share.start
+    }
+
+    /// The steps of these texts in blocks of about so many tokens, of each step its block
+    /// and the tokens of the block before it.
+    pub fn blocks(&self, share: &Range<usize>, about: usize) -> Vec<(Range<usize>, usize)> {
+        let steps = self.lengths[share.start];
+        let mut blocks = Vec::with_capacity(steps);
+        while blocks.len() < steps {
+            let first = blocks.len();
+            let (mut seen, mut before) = (0, Vec::new());
+            while first + before.len() < steps {
+                let reading = self.reading_of(share, first + before.len());
+                if seen > 0 && seen + reading > about {
+                    break;
+                }
+                before.push(seen);
+                seen += reading;
+            }
+            let block = first..first + before.len();
+            blocks.extend(before.into_iter().map(|before| (block.clone(), before)));
+        }
+        blocks
+    }
+
     /// The point in time at which the text in this place has its step.
     pub fn when(&self, step: usize, place: usize, reverse: bool) -> usize {
         match reverse {
@@ -79,7 +108,7 @@ impl Plan {
     }
 
     /// Ranges of texts for so many threads, none empty, with about as many tokens each.
-    pub fn shares(&self, threads: usize) -> Vec<std::ops::Range<usize>> {
+    pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
         let (batch, tokens) = (self.batch(), self.tokens());
         let mut shares = Vec::new();
         let (mut first, mut counted) = (0, 0);

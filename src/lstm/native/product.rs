@@ -1,6 +1,8 @@
 //! Products of matrices, cut into tiles. The right side is packed once into panels, as
 //! a tile reads it; the rows of the left side and of the result lie wherever they lie.
 
+use std::ops::Range;
+
 use tch::Tensor;
 
 use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
@@ -288,10 +290,27 @@ pub(super) unsafe fn product<T: Real>(
     c: impl Fn(usize) -> *mut T,
     add: bool,
 ) {
+    // SAFETY: as the caller says.
+    unsafe { product_of(0..panels.width, rows, left, panels, c, add) };
+}
+
+/// The same of some columns, from whole panels on.
+///
+/// # Safety
+///
+/// As of [`product`].
+pub(super) unsafe fn product_of<T: Real>(
+    columns: Range<usize>,
+    rows: usize,
+    left: Left<impl Fn(usize) -> *const T>,
+    panels: &Panels,
+    c: impl Fn(usize) -> *mut T,
+    add: bool,
+) {
     let kernels = T::kernels();
     let panel = panels.vectors * kernels.lanes;
     let b = panels.buffer.at::<T>().0;
-    for first in (0..panels.width).step_by(panel) {
+    for first in columns.step_by(panel) {
         let wide = panel.min(panels.width - first);
         for_tiles(kernels, rows, |row, count| {
             // SAFETY: as the caller says.

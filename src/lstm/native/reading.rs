@@ -11,7 +11,7 @@ use super::layer::{Sequence, Sizes};
 use super::plan::Plan;
 use super::product::{Left, Ptr, product};
 use super::step::{Inputs, Step};
-use super::threads::{at_once, in_stages, shares, together};
+use super::threads::{shares, step_by_step, together};
 
 /// About so many tokens have their input's product at once, see `forward.rs`.
 const BLOCK: usize = 96;
@@ -123,21 +123,8 @@ impl<'a, T: Halve> Work<'a, T> {
         // SAFETY: as the caller of `read` says; each job has texts and memory of its own,
         // and each part of one its units.
         unsafe {
-            if self.parts == 1 {
-                return at_once(&jobs, |job| {
-                    job.begin();
-                    let all = job.parts(1, 0);
-                    for step in 0..job.steps() {
-                        job.step(step, &all);
-                    }
-                });
-            }
-            jobs.iter().for_each(|job| job.begin());
-            let steps = jobs.first().map_or(0, Job::steps);
-            in_stages(steps, jobs.len() * self.parts, |step, piece| {
-                let job = &jobs[piece / self.parts];
-                job.step(step, &job.parts(self.parts, piece % self.parts));
-            });
+            let step = |job: &Job<T>, step, part| job.step(step, &job.parts(self.parts, part));
+            step_by_step(&jobs, self.parts, |job| job.begin(), Job::steps, step);
         }
     }
 
@@ -173,7 +160,7 @@ impl<'a, T: Halve> Work<'a, T> {
             },
             start: states(place.start),
             end: states(place.end),
-            blocks: blocks(plan, &share),
+            blocks: plan.blocks(&share, BLOCK),
             share,
         }
     }
@@ -209,11 +196,6 @@ struct Part {
 impl<T: Halve> Job<'_, T> {
     fn steps(&self) -> usize {
         self.plan.lengths[self.share.start]
-    }
-
-    /// How many of its texts have this step.
-    fn reading(&self, step: usize) -> usize {
-        reading(self.plan, &self.share, step)
     }
 
     fn parts(&self, parts: usize, part: usize) -> Part {
@@ -255,7 +237,7 @@ impl<T: Halve> Job<'_, T> {
         let (plan, sizes, own, kernels) = (self.plan, self.sizes, &self.own, T::kernels());
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let (block, before) = &self.blocks[step];
-        let rows = self.reading(step);
+        let rows = plan.reading_of(&self.share, step);
         let [read, after] = match step % 2 {
             0 => own.hidden,
             _ => [own.hidden[1], own.hidden[0]],
@@ -310,7 +292,7 @@ impl<T: Halve> Job<'_, T> {
         let plan = self.plan;
         let mut tokens: Vec<*const T> = Vec::with_capacity(BLOCK);
         for step in steps {
-            for place in self.share.start..self.share.start + self.reading(step) {
+            for place in self.share.start..self.share.start + plan.reading_of(&self.share, step) {
                 let when = plan.when(step, place, self.reverse);
                 // SAFETY: the text has this step.
                 tokens.push(unsafe { self.input.row(when, plan.order[place]) });
@@ -327,30 +309,4 @@ impl<T: Halve> Job<'_, T> {
             });
         }
     }
-}
-
-/// How many of these texts have this step.
-fn reading(plan: &Plan, share: &Range<usize>, step: usize) -> usize {
-    share.end.min(plan.reading(step)) - share.start
-}
-
-/// See [`Job::blocks`].
-fn blocks(plan: &Plan, share: &Range<usize>) -> Vec<(Range<usize>, usize)> {
-    let steps = plan.lengths[share.start];
-    let mut blocks = Vec::with_capacity(steps);
-    while blocks.len() < steps {
-        let first = blocks.len();
-        let (mut seen, mut before) = (0, Vec::new());
-        while first + before.len() < steps {
-            let reading = reading(plan, share, first + before.len());
-            if seen > 0 && seen + reading > BLOCK {
-                break;
-            }
-            before.push(seen);
-            seen += reading;
-        }
-        let block = first..first + before.len();
-        blocks.extend(before.into_iter().map(|before| (block.clone(), before)));
-    }
-    blocks
 }

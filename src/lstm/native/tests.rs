@@ -4,7 +4,10 @@ use tch::{Kind, Tensor};
 
 use super::isa::{CHOICE, Kernels, f32_kernels, f64_kernels};
 use super::lanes::Real;
-use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, params};
+use super::layer::Sizes;
+use super::plan::Plan;
+use super::threads::together;
+use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, Mode, Regularization, State, params};
 use crate::random::Stream;
 
 /// Where `x` stands among all f32, in order.
@@ -193,6 +196,83 @@ fn threads_change_no_bit() {
     }
 }
 
+/// Few texts through wide layers, whose units the threads share: with everything that can
+/// happen inside of a step, in both directions, cut off, and from given states.
+#[test]
+fn threads_that_share_units_change_no_bit() {
+    let lengths = [6, 4, 0, 1];
+    let states = |config: &LstmConfig, kind| {
+        let rows = config.num_layers * config.directions();
+        let state = |number| {
+            let state = params::normal(&[rows, 4, config.hidden_size], Stream::new(number, "s"));
+            state.to_kind(kind).set_requires_grad(true)
+        };
+        State {
+            h: state(1),
+            c: state(2),
+        }
+    };
+    let all = Regularization {
+        recurrent_dropout: 0.3,
+        candidate_dropout: 0.3,
+        zoneout_cell: 0.3,
+        zoneout_hidden: 0.3,
+        ..Regularization::default()
+    };
+    for (kind, bidirectional, truncate, inside) in [
+        (Kind::Float, false, None, true),
+        (Kind::Float, true, Some(2), false),
+        (Kind::Double, false, Some(4), true),
+    ] {
+        let mut config = LstmConfig {
+            num_layers: 2,
+            bidirectional,
+            ..LstmConfig::new(9, 388)
+        };
+        if inside {
+            config.regularization = all.clone();
+        }
+        let plan = Plan::new(&[6, 4, 0, 1], 6);
+        let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "u")).unwrap();
+        lstm.map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
+        let x = params::normal(&[4, 6, 9], Stream::new(2, "u")).to_kind(kind);
+        let x = x.set_requires_grad(true);
+        let start = states(&lstm.config, kind);
+        for given in [None, Some(&start)] {
+            let call = Call {
+                lengths: Some(&lengths),
+                engine: Engine::Native,
+                mode: match inside {
+                    true => Mode::Train(Stream::new(3, "u")),
+                    false => Mode::Eval,
+                },
+                truncate,
+                state: given,
+                ..Call::default()
+            };
+            let mut of = vec![&x];
+            of.extend(given.into_iter().flat_map(|state| [&state.h, &state.c]));
+            of.extend(lstm.parameters().into_iter().map(|(_, tensor)| tensor));
+            let threads = tch::get_num_threads();
+            let made = [1, 2, 4, 6].map(|count| {
+                tch::set_num_threads(count);
+                let parts = together(&plan, &Sizes::of(&lstm.config, 0));
+                let expected = i64::from(count) / lstm.config.directions();
+                assert_eq!(parts as i64, expected.clamp(1, 4));
+                let out = lstm.forward(&x, &call).unwrap();
+                let loss = out.output.square().sum(kind) + out.state.c.square().sum(kind);
+                let mut all = Tensor::run_backward(&[loss], &of, false, false);
+                all.extend([out.output, out.state.h, out.state.c]);
+                all
+            });
+            tch::set_num_threads(threads);
+            for other in &made[1..] {
+                assert!(made[0].iter().zip(other).all(|(a, b)| a.equal(b)));
+            }
+        }
+    }
+}
+
 #[test]
 fn without_gradients_the_results_are_the_same_bits() {
     let (lstm, x, lengths) = large(Kind::Float);
@@ -243,6 +323,7 @@ fn every_instruction_set_computes_the_same() {
     for name in f32_kernels().iter().skip(1).map(|kernels| kernels.name) {
         for test in [
             "a_batch_of_many_tokens_equals_the_plain_engine",
+            "threads_that_share_units_change_no_bit",
             "the_native_engine_drops_what_the_plain_one_drops",
             "values_are_those_of_the_whole_and_the_engines_cut_alike",
             "frozen_gives_the_bits_of_the_native_engine",

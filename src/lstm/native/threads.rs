@@ -45,12 +45,15 @@ pub(super) fn shares(plan: &Plan, sizes: &Sizes) -> Vec<Range<usize>> {
 /// step together; 1 where its texts are better cut into [`shares`]. Few texts cost what it
 /// costs to read the weights, which every share would read all of.
 pub(super) fn together(plan: &Plan, sizes: &Sizes) -> usize {
-    if sizes.projected || plan.batch() > 2 * threads() {
+    if sizes.projected || plan.batch() > TOGETHER * threads() {
         return 1;
     }
     let weights = sizes.hidden * 4 * sizes.output;
     (weights / WORTH_A_PART).clamp(1, (threads() / sizes.directions).max(1))
 }
+
+/// So many texts for each thread are few.
+const TOGETHER: usize = 8;
 
 /// Multiplications and additions.
 const WORTH_A_THREAD: usize = 8_000_000;
@@ -58,6 +61,34 @@ const WORTH_A_THREAD: usize = 8_000_000;
 /// Weights: read in some microseconds, ten times what it takes threads to wait for each
 /// other.
 const WORTH_A_PART: usize = 128 << 10;
+
+/// Takes every job through its steps: each by a thread, or, with parts, all threads through
+/// every step of all of them together, `step(job, step, part)`.
+pub(super) fn step_by_step<J: Sync>(
+    jobs: &[J],
+    parts: usize,
+    begin: impl Fn(&J) + Sync,
+    steps: impl Fn(&J) -> usize + Sync,
+    step: impl Fn(&J, usize, usize) + Sync,
+) {
+    if parts == 1 {
+        return at_once(jobs, |job| {
+            begin(job);
+            (0..steps(job)).for_each(|number| step(job, number, 0));
+        });
+    }
+    at_once(jobs, begin);
+    let most = jobs.iter().map(steps).max().unwrap_or(0);
+    in_stages(most, jobs.len() * parts, |number, piece| {
+        step(&jobs[piece / parts], number, piece % parts);
+    });
+}
+
+/// The units of a part, from whole panels of this width on.
+pub(super) fn units(wide: usize, panel: usize, part: usize, parts: usize) -> Range<usize> {
+    let first = |part: usize| (wide.div_ceil(panel) * part / parts * panel).min(wide);
+    first(part)..first(part + 1)
+}
 
 /// Runs every piece of every stage, on as many of libtorch's threads as there are pieces;
 /// a stage begins when the one before is done. From stage to stage a thread takes the

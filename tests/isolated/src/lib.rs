@@ -52,6 +52,8 @@ mod lstm {
         mod check;
         #[path = "../../../../../src/lstm/native/forward.rs"]
         mod forward;
+        #[path = "../../../../../src/lstm/native/gradients.rs"]
+        mod gradients;
         #[path = "../../../../../src/lstm/native/half.rs"]
         mod half;
         #[path = "../../../../../src/lstm/native/isa.rs"]
@@ -66,9 +68,9 @@ mod lstm {
         mod plan;
         #[path = "../../../../../src/lstm/native/product.rs"]
         mod product;
-        #[path = "../../../../../src/lstm/native/threads.rs"]
-        mod threads;
         #[path = "../../../../../src/lstm/native/step.rs"]
         mod step;
+        #[path = "../../../../../src/lstm/native/threads.rs"]
+        mod threads;
     }
 }

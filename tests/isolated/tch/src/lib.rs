@@ -36,6 +36,15 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// An undefined one.
+    pub fn new() -> Tensor {
+        Tensor::empty([0], (Kind::Float, Device::Cpu))
+    }
+
+    pub fn defined(&self) -> bool {
+        !self.start.is_null()
+    }
+
     pub fn empty(size: impl AsRef<[i64]>, (kind, Device::Cpu): (Kind, Device)) -> Tensor {
         let size = size.as_ref().to_vec();
         let bytes = size.iter().product::<i64>() as usize * kind.elt_size_in_bytes();
@@ -51,12 +60,6 @@ impl Tensor {
             size,
             kind,
         }
-    }
-
-    pub fn zero_(&mut self) -> Tensor {
-        // SAFETY: so many bytes are there.
-        unsafe { self.start.write_bytes(0, self.layout.size()) };
-        Tensor::empty([0], (self.kind, Device::Cpu))
     }
 
     pub fn data_ptr(&self) -> *mut c_void {

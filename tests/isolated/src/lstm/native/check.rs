@@ -7,7 +7,8 @@ use super::forward::Forward;
 use super::lanes::Real;
 use super::layer::{Dropped, Keep, Sequence, Sizes, Weights};
 use super::plan::Plan;
-use super::product::{Buffer, Ptr};
+use super::product::Buffer;
+use super::threads::together;
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -15,6 +16,7 @@ struct Case {
     time: usize,
     lengths: &'static [usize],
     masks: bool,
+    from_zeros: bool,
     keep: Keep,
 }
 
@@ -57,7 +59,7 @@ fn masked<T: From<f32> + Real>(rows: usize, count: usize, wide: usize, factor: f
 
 fn read<T: Real + Into<f64>>(buffer: &Buffer) -> Vec<f64> {
     let of = |n: usize| unsafe { *buffer.at::<T>().add(n) }.into();
-    (0..buffer.tensor.numel()).map(of).collect()
+    (0..buffer.bytes() / size_of::<T>()).map(of).collect()
 }
 
 fn sequence<T: Real>(buffer: &Buffer, batch: usize, width: usize) -> Sequence<T> {
@@ -90,16 +92,12 @@ fn parameters(sizes: &Sizes, make: impl Fn(usize, usize) -> Buffer) -> Vec<[Buff
 }
 
 fn weights<T: Real>(of: &[[Buffer; 5]]) -> Vec<Weights<T>> {
-    let there = |buffer: &Buffer| match buffer.tensor.numel() {
-        0 => Ptr::NULL,
-        _ => buffer.at(),
-    };
     let one = |[ih, hh, b_ih, b_hh, hr]: &[Buffer; 5]| Weights {
-        ih: there(ih),
-        hh: there(hh),
-        b_ih: there(b_ih),
-        b_hh: there(b_hh),
-        hr: there(hr),
+        ih: ih.at(),
+        hh: hh.at(),
+        b_ih: b_ih.at(),
+        b_hh: b_hh.at(),
+        hr: hr.at(),
     };
     of.iter().map(one).collect()
 }
@@ -112,7 +110,10 @@ fn run<T: Real + From<f32> + Into<f64>>(case: &Case) -> Vec<Vec<f64>> {
     let batch = plan.batch();
     let input = filled::<T>(time * batch * i, 100);
     let (h_start, c_start) = (
-        filled::<T>(d * batch * p, 101),
+        match case.from_zeros {
+            true => Buffer::zeros::<T>(d * batch * p),
+            false => filled::<T>(d * batch * p, 101),
+        },
         filled::<T>(d * batch * h, 102),
     );
     let of = parameters(&sizes, filled::<T>);
@@ -120,7 +121,7 @@ fn run<T: Real + From<f32> + Into<f64>>(case: &Case) -> Vec<Vec<f64>> {
         let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
         let some = |rows, count, wide, factor| match case.masks {
             true => masked::<T>(rows, count, wide, factor),
-            false => Buffer::raw::<T>(0),
+            false => Buffer::empty(),
         };
         Dropped {
             recurrent: some(batch, p, wide_output, 1.5),
@@ -129,7 +130,7 @@ fn run<T: Real + From<f32> + Into<f64>>(case: &Case) -> Vec<Vec<f64>> {
             hidden: some(plan.tokens(), p, wide_output, 1.0),
         }
     };
-    let output = Buffer::zeros::<T>(time * batch * d * p);
+    let output = Buffer::raw::<T>(time * batch * d * p);
     let (h_end, c_end) = (
         Buffer::raw::<T>(d * batch * p),
         Buffer::raw::<T>(d * batch * h),
@@ -152,7 +153,7 @@ fn run<T: Real + From<f32> + Into<f64>>(case: &Case) -> Vec<Vec<f64>> {
         Keep::Nothing => return all,
         Keep::States => memory
             .iter_mut()
-            .for_each(|memory| memory.gates = Buffer::raw::<T>(0)),
+            .for_each(|memory| memory.gates = Buffer::empty()),
         Keep::All => {}
     }
     let d_output = filled::<T>(time * batch * d * p, 103);
@@ -160,7 +161,7 @@ fn run<T: Real + From<f32> + Into<f64>>(case: &Case) -> Vec<Vec<f64>> {
         filled::<T>(d * batch * p, 104),
         filled::<T>(d * batch * h, 105),
     );
-    let d_input = Buffer::zeros::<T>(time * batch * i);
+    let d_input = Buffer::raw::<T>(time * batch * i);
     let (d_h_start, d_c_start) = (
         Buffer::raw::<T>(d * batch * p),
         Buffer::raw::<T>(d * batch * h),
@@ -231,6 +232,7 @@ fn odd_sizes() {
                 time: 4,
                 lengths: [&[3, 0, 4, 1][..], &[4], &[1, 1, 1, 1, 1, 1, 1]][n % 3],
                 masks: n & 4 > 0,
+                from_zeros: n % 5 == 0,
                 keep: [Keep::All, Keep::States, Keep::Nothing][n / 8],
             };
             both_dtypes(&case);
@@ -248,6 +250,7 @@ fn many_tokens() {
             time: 200,
             lengths,
             masks: false,
+            from_zeros: true,
             keep: Keep::All,
         });
     }
@@ -265,12 +268,45 @@ fn threads() {
         time: 90,
         lengths: &[90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1, 0],
         masks: true,
+        from_zeros: false,
         keep: Keep::All,
     };
-    let of = [1, 2, 5].map(|count| {
+    same_bits(&case, &[1, 2, 5]);
+}
+
+/// The same of few texts, whose units the threads share.
+#[test]
+#[cfg_attr(miri, ignore = "takes minutes")]
+fn threads_that_share_units() {
+    for (masks, from_zeros, keep) in [
+        (false, true, Keep::All),
+        (true, false, Keep::All),
+        (false, false, Keep::States),
+        (true, true, Keep::Nothing),
+    ] {
+        let case = Case {
+            sizes: Sizes {
+                truncate: from_zeros.then_some(2),
+                ..sizes(3, 364, 0)
+            },
+            time: 4,
+            lengths: &[4, 3, 1, 0],
+            masks,
+            from_zeros,
+            keep,
+        };
+        tch::set_num_threads(4);
+        assert_eq!(together(&Plan::new(case.lengths, 4), &case.sizes), 4);
+        same_bits(&case, &[1, 2, 4]);
+    }
+}
+
+fn same_bits(case: &Case, threads: &[i32]) {
+    let of = threads.iter().map(|&count| {
         tch::set_num_threads(count);
-        [run::<f32>(&case), run::<f64>(&case)]
+        [run::<f32>(case), run::<f64>(case)]
     });
+    let of: Vec<_> = of.collect();
     tch::set_num_threads(1);
     let bits =
         |all: &Vec<Vec<f64>>| -> Vec<u64> { all.iter().flatten().map(|x| x.to_bits()).collect() };
@@ -287,6 +323,7 @@ fn fingerprint() {
         time: 9,
         lengths: &[9, 4, 0],
         masks: false,
+        from_zeros: false,
         keep: Keep::All,
     };
     let print = |all: Vec<Vec<f64>>| {
