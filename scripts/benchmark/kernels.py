@@ -28,7 +28,9 @@ BASE = ["ours", "ours, fused", "torch padded"]
 BATCHES, TIMES, HIDDEN = (1, 8, 32, 128, 256), (20, 50, 200, 1000), (64, 128, 256, 512, 1024)
 INPUTS = (50, 100, 300)
 # Above these a cell of the grid is left out; a contender whose run takes longer, too.
-MOST_WORK, MOST_BYTES, MOST_SECONDS = 0.25e12, 6e9, 10.0
+MOST_WORK, MOST_BYTES, MOST_SECONDS = 2e12, 7e9, 30.0
+# Packed training is left out where it would take longer.
+MOST_PACKED_S = 10.0
 # A process that has just got its turn runs slower at first: short runs are repeated
 # until a turn is so long, and the median counts.
 TURN_S, MOST_RUNS = 0.02, 200
@@ -300,7 +302,7 @@ def length_case(options, threads, time, backward, last):
         if last:
             before, seconds = max(last.items())
             expected = seconds * (time / before) ** 2
-            if backward and expected > MOST_SECONDS and before > 100:
+            if backward and expected > MOST_PACKED_S and before > 100:
                 facts["packed left out"] = f"would take about {expected:.0f} s a run, if it goes on as before"
             else:
                 names.append("torch packed")
