@@ -18,7 +18,7 @@
 //!   many calls, as they are or as bf16 (`half.rs`), and a step of a few texts is one
 //!   loop: the same bits sooner.
 //! - **Threads** (`threads.rs`), as many as libtorch is set to, take texts and directions
-//!   of their own; of few texts through frozen weights, units of each step.
+//!   of their own; of few texts, units of each step.
 //!
 //! Every layer is one function for libtorch's autograd (`shim.rs`). Everything that
 //! happens inside of a step in training is served, from the masks of the plain engine.

@@ -230,7 +230,7 @@ fn threads_that_share_units_change_no_bit() {
             ..LstmConfig::new(9, 388)
         };
         if inside {
-            config.regularization = all.clone();
+            config.regularization = all;
         }
         let plan = Plan::new(&[6, 4, 0, 1], 6);
         let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "u")).unwrap();
