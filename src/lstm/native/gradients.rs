@@ -13,7 +13,7 @@ use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
 use super::threads::{at_once, worth};
 
 /// So many tokens are summed up at once.
-const BLOCK: usize = 384;
+pub(super) const BLOCK: usize = 384;
 
 /// A piece of the work behind the last step: a gradient, or some columns of one.
 enum Piece<'d, 'a, T> {

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::gradients::BLOCK;
 use super::isa::{CHOICE, Kernels, f32_kernels, f64_kernels};
 use super::lanes::Real;
 use super::layer::Sizes;
@@ -139,7 +140,8 @@ fn in_f64_they_are_the_standard_librarys() {
     }
 }
 
-/// Two layers in both directions, large enough for two threads, and ragged.
+/// Two layers in both directions, large enough for two threads and for two blocks of
+/// tokens in the gradients of weights, and ragged.
 fn large(kind: Kind) -> (Lstm, Tensor, Vec<i64>) {
     let config = LstmConfig {
         num_layers: 2,
@@ -148,8 +150,9 @@ fn large(kind: Kind) -> (Lstm, Tensor, Vec<i64>) {
     };
     let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "t")).unwrap();
     lstm.map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
-    let x = params::normal(&[23, 31, 70], Stream::new(2, "t")).to_kind(kind);
-    let lengths = (0..23).map(|text| text * 11 % 32).collect();
+    let x = params::normal(&[37, 31, 70], Stream::new(2, "t")).to_kind(kind);
+    let lengths: Vec<i64> = (0..37).map(|text| text * 11 % 32).collect();
+    assert!(lengths.iter().sum::<i64>() as usize > BLOCK);
     (lstm, x.set_requires_grad(true), lengths)
 }
 
