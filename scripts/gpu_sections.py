@@ -111,6 +111,36 @@ def distance(ours, theirs):
     return apart, sum(a["label"] != b["label"] for a, b in pairs)
 
 
+def trace(lab):
+    """The inside of the cells and the gradients of a text: on the device and on the CPU."""
+    text = read_jsonl(lab.folder / "test.jsonl")[0]["text"]
+    names = ["i", "f", "g", "o", "c", "h", "grad_c", "grad_h", "highway", "grad/x", "integrated/x"]
+    table, outside = [["dtype", "bound", *names]], []
+    for dtype, bound in {"f32": PREDICTIONS["cuda"], "f64": 1e-10}.items():
+        command = ["trace", "small/model", text, "--dtype", dtype, "--json", "--quiet", "--device"]
+        ours, theirs = (json.loads(lab.cellway(*command, device).out)["trace"] for device in ("cpu", lab.device))
+        apart = dict.fromkeys(names, 0.0)
+        for path, array in ours["arrays"].items():
+            name = path.rpartition("/")[2] if path.startswith("lstm/") else path
+            if name in apart:
+                apart[name] = max(apart[name], relative(array["values"], theirs["arrays"][path]["values"]))
+        table.append([dtype, bound, *apart.values()])
+        outside += [f"{dtype} {name}: {share:.1e}" for name, share in apart.items() if not share <= bound]
+    if outside:
+        raise Failed("; ".join(outside), {"tables": [table]})
+    return {"tables": [table], "note": "The largest difference, relative to the largest value of its array."}
+
+
+def relative(ours, theirs):
+    ours, theirs = flat(ours), flat(theirs)
+    apart = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+    return apart / max(map(abs, ours)) if apart else 0.0
+
+
+def flat(values):
+    return [inner for value in values for inner in flat(value)] if isinstance(values, list) else [values]
+
+
 def dropout(lab):
     """Every form of dropout at once: some steps on the CPU and on the device, whose
     masks are the same."""
@@ -293,6 +323,7 @@ def memory(lab):
 SECTIONS = [
     ("doctor", "What is there", doctor),
     ("parity", "Ours on the device against torch, and against our CPU", parity),
+    ("trace", "Gates, states and gradients of a text, against our CPU", trace),
     ("dropout", "Dropout has the same masks on the device", dropout),
     ("training", "Training of the demo's size, by precision", training),
     ("resume", "A stopped run goes on to the same bytes", resume),

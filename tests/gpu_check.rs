@@ -55,6 +55,7 @@ fn every_section_holds_on_the_cpu() {
     let expected = [
         "doctor",
         "parity",
+        "trace",
         "dropout",
         "training",
         "resume",
