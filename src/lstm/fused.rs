@@ -1,8 +1,8 @@
 //! The fused engine: the same parameters through libtorch's own LSTM, which is
 //! oneDNN on the CPU (f32) and cuDNN on CUDA.
 //!
-//! Texts of unequal length run in one of two forms, tested equal on the CPU (on
-//! CUDA cuDNN may use TF32, as it does in PyTorch by default):
+//! Texts of unequal length run in one of two forms, tested equal on the CPU
+//! (`docs/gpu.md` has the packed one on CUDA, against torch):
 //!
 //! - **padded** (CPU): libtorch reads on over the padding, so the state has to
 //!   be kept there. An extra input column, 1 in the padding and 0 elsewhere,
