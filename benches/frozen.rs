@@ -11,21 +11,28 @@ use cellway::lstm::{Call, Engine, FrozenWeights, Init, Lstm, LstmConfig};
 use cellway::random::Stream;
 use tch::{Device, Kind, Tensor};
 
-/// `(B, I, H, T)`.
-const SHAPES: [(i64, i64, i64, i64); 13] = [
-    (1, 100, 64, 20),
-    (1, 100, 128, 20),
-    (1, 128, 128, 20),
-    (1, 100, 128, 1),
-    (1, 256, 256, 20),
-    (1, 512, 512, 20),
-    (1, 1024, 1024, 20),
-    (2, 100, 128, 20),
-    (4, 100, 128, 20),
-    (2, 512, 512, 20),
-    (4, 512, 512, 20),
-    (32, 100, 128, 20),
-    (32, 512, 512, 20),
+/// `(B, I, H, T, layers)`.
+const SHAPES: [(i64, i64, i64, i64, i64); 20] = [
+    (1, 100, 64, 20, 1),
+    (1, 100, 128, 20, 1),
+    (1, 128, 128, 20, 1),
+    (1, 100, 128, 1, 1),
+    (1, 256, 256, 20, 1),
+    (1, 512, 512, 20, 1),
+    (1, 1024, 1024, 20, 1),
+    (2, 100, 128, 20, 1),
+    (4, 100, 128, 20, 1),
+    (2, 512, 512, 20, 1),
+    (4, 512, 512, 20, 1),
+    (32, 100, 128, 20, 1),
+    (32, 512, 512, 20, 1),
+    (1, 100, 128, 5, 2),
+    (1, 100, 128, 20, 2),
+    (1, 100, 128, 200, 2),
+    (1, 100, 64, 20, 2),
+    (4, 100, 128, 20, 2),
+    (1, 100, 128, 20, 4),
+    (1, 256, 256, 50, 2),
 ];
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -45,15 +52,18 @@ fn main() {
     let only = std::env::var("ONLY").unwrap_or_default();
     let _no_grad = tch::no_grad_guard();
     println!(
-        "{:<26} {:>10} {:>10} {:>10} {:>10}   microseconds; fused / frozen, / bf16",
+        "{:<31} {:>10} {:>10} {:>10} {:>10}   microseconds; fused / frozen, / bf16",
         "", "fused", "native", "frozen", "bf16"
     );
-    for (batch, input, hidden, time) in SHAPES {
-        let name = format!("B {batch}, I {input}, H {hidden}, T {time}");
+    for (batch, input, hidden, time, num_layers) in SHAPES {
+        let name = format!("B {batch}, I {input}, H {hidden}, T {time}, L {num_layers}");
         if !name.contains(&only) {
             continue;
         }
-        let config = LstmConfig::new(input, hidden);
+        let config = LstmConfig {
+            num_layers,
+            ..LstmConfig::new(input, hidden)
+        };
         let lstm = Lstm::new(config, Init::default(), Stream::new(2, "bench"));
         let lstm = lstm.expect("a valid configuration");
         let frozen = [FrozenWeights::Same, FrozenWeights::Bf16]
@@ -83,7 +93,7 @@ fn main() {
         }
         let [fused, native, frozen, half] = times.map(median);
         println!(
-            "{name:<26} {fused:>10.1} {native:>10.1} {frozen:>10.1} {half:>10.1}   {:.2}x {:.2}x",
+            "{name:<31} {fused:>10.1} {native:>10.1} {frozen:>10.1} {half:>10.1}   {:.2}x {:.2}x",
             fused / frozen,
             fused / half
         );

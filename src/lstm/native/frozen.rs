@@ -10,7 +10,7 @@ use super::layer::{Sequence, Sizes};
 use super::packed::Packed;
 use super::plan::Plan;
 use super::product::{Buffer, Panels, Ptr};
-use super::reading::{Place, Work};
+use super::reading::{Place, Work, run_behind};
 use crate::lstm::{CellParams, LstmConfig};
 
 /// All layers, as they were when they were packed.
@@ -104,16 +104,23 @@ impl<T: Halve> Layers<T> {
     pub unsafe fn read(&self, read: &Read) {
         let plan = Plan::new(read.lengths, read.time);
         let mut scratch = self.taken();
-        let works: Vec<Work<T>> = self.layers.iter().map(|of| Work::new(of, &plan)).collect();
+        let (works, behind) = Work::all(&self.layers, &plan);
         let lines = |count: usize| count.next_multiple_of(LINE / size_of::<T>());
-        // Between two layers what the lower one puts out, in turns.
+        // Between two layers what the lower one puts out, in turns; also where layers go
+        // behind each other: what one puts out over, two layers below it is read already.
         let tokens = plan.time * plan.batch();
         let inner = works.split_last().map_or(&works[..0], |(_, inner)| inner);
         let widths = inner.iter().map(|work| work.width());
         let between = lines(tokens * widths.max().unwrap_or(0));
         let own = works.iter().map(|work| lines(work.own) * work.jobs());
-        let room = 2 * between + own.max().unwrap_or(0);
-        let base: *mut T = scratch.of(room);
+        let all = match behind {
+            true => own.sum(),
+            false => own.max().unwrap_or(0),
+        };
+        let base: *mut T = scratch.of(2 * between + all);
+        // SAFETY: it has room for so many.
+        let mut own = unsafe { base.add(2 * between) };
+        let mut jobs = Vec::new();
         let mut input = sequence::<T>(read.input, read.batch_first);
         let mut rows = 0;
         for (number, work) in works.iter().enumerate() {
@@ -147,10 +154,20 @@ impl<T: Halve> Layers<T> {
                     start,
                     end,
                 };
-                work.run(&place, base.add(2 * between), lines(work.own));
+                let of = work.cut(&place, own, lines(work.own));
+                if behind {
+                    own = own.add(of.len() * lines(work.own));
+                    jobs.extend(of);
+                } else {
+                    work.run(&of);
+                }
                 input = output;
                 rows += sizes.directions;
             }
+        }
+        if behind {
+            // SAFETY: as above.
+            unsafe { run_behind(&jobs) };
         }
         self.given_back(scratch);
     }

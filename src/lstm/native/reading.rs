@@ -1,5 +1,6 @@
-//! A call through a frozen layer: jobs of some texts and a direction, or of some units of
-//! all texts where threads go through each step together.
+//! A call through a frozen layer: jobs of some texts and a direction; or of some units of
+//! all texts, where threads go through each step together; or of a whole layer, where each
+//! thread has one.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,10 +12,15 @@ use super::layer::{Sequence, Sizes};
 use super::plan::Plan;
 use super::product::{Left, Ptr, product};
 use super::step::{Inputs, Step};
-use super::threads::{shares, step_by_step, together};
+use super::threads::{one_behind_another, shares, step_by_step, together, worth_behind};
 
 /// About so many tokens have their input's product at once, see `forward.rs`.
 const BLOCK: usize = 96;
+
+/// Of layers that go behind each other: into so many blocks a call is cut, of so many
+/// tokens at least, whose product is as fast as one of more.
+const BLOCKS_BEHIND: usize = 32;
+const LEAST_BEHIND: usize = 4;
 
 /// One layer's share of a call.
 pub(super) struct Work<'a, T> {
@@ -23,6 +29,8 @@ pub(super) struct Work<'a, T> {
     shares: Vec<Range<usize>>,
     /// Parts of the units, see [`together`].
     parts: usize,
+    /// How many tokens have their input's product at once, about.
+    block: usize,
     /// How many tokens' sums a job has at once, at most.
     room: usize,
     /// How many numbers a job's memory has.
@@ -52,7 +60,21 @@ struct Own<T> {
 }
 
 impl<'a, T: Halve> Work<'a, T> {
-    pub fn new(layer: &'a Layer, plan: &'a Plan) -> Self {
+    /// Of all layers, and whether these go a block of steps behind each other. Not those
+    /// of two directions: the one back begins where the one forward ends.
+    pub fn all(layers: &'a [Layer], plan: &'a Plan) -> (Vec<Self>, bool) {
+        let mut works: Vec<Self> = layers.iter().map(|of| Work::new(of, plan)).collect();
+        let is_one = |work: &Work<T>| work.jobs() == 1 && work.parts == 1;
+        let sizes = layers.iter().map(|layer| &layer.sizes);
+        let behind = works.iter().all(is_one) && worth_behind(plan, sizes);
+        if behind {
+            let block = (plan.tokens() / BLOCKS_BEHIND).clamp(LEAST_BEHIND, BLOCK);
+            works.iter_mut().for_each(|work| work.block = block);
+        }
+        (works, behind)
+    }
+
+    fn new(layer: &'a Layer, plan: &'a Plan) -> Self {
         let sizes = &layer.sizes;
         let parts = together(plan, sizes);
         let shares = match parts {
@@ -70,6 +92,7 @@ impl<'a, T: Halve> Work<'a, T> {
             plan,
             shares,
             parts,
+            block: BLOCK,
             room,
             own: room * 4 * wide + texts * (wide + 2 * wide_output + out),
             number: PhantomData,
@@ -106,25 +129,32 @@ impl<'a, T: Halve> Work<'a, T> {
         }
     }
 
-    /// All directions of all texts; `base` leads to memory for the jobs, and that of the
-    /// next is so many numbers on.
+    /// The jobs; `base` leads to their memory, and that of the next is so many numbers on.
     ///
     /// # Safety
     ///
     /// Everything leads to what is said of it, and there is memory for [`jobs`](Self::jobs).
-    pub unsafe fn run(&self, place: &Place<T>, base: *mut T, apart: usize) {
+    pub unsafe fn cut(&self, place: &Place<T>, base: *mut T, apart: usize) -> Vec<Job<'_, T>> {
         let jobs = (0..self.jobs()).map(|job| {
             let number = job / self.shares.len();
             let share = self.shares[job % self.shares.len()].clone();
             // SAFETY: there is memory for all.
             unsafe { self.job(number, share, place, base.add(job * apart)) }
         });
-        let jobs: Vec<Job<T>> = jobs.collect();
-        // SAFETY: as the caller of `read` says; each job has texts and memory of its own,
-        // and each part of one its units.
+        jobs.collect()
+    }
+
+    /// A layer from its first step to its last.
+    ///
+    /// # Safety
+    ///
+    /// As of [`cut`](Self::cut), which gave the jobs.
+    pub unsafe fn run(&self, jobs: &[Job<T>]) {
+        // SAFETY: as the caller says; each job has texts and memory of its own, and each
+        // part of one its units.
         unsafe {
             let step = |job: &Job<T>, step, part| job.step(step, &job.parts(self.parts, part));
-            step_by_step(&jobs, self.parts, |job| job.begin(), Job::steps, step);
+            step_by_step(jobs, self.parts, |job| job.begin(), Job::steps, step);
         }
     }
 
@@ -160,14 +190,35 @@ impl<'a, T: Halve> Work<'a, T> {
             },
             start: states(place.start),
             end: states(place.end),
-            blocks: plan.blocks(&share, BLOCK),
+            blocks: plan.blocks(&share, self.block),
             share,
         }
     }
 }
 
+/// Layers of a job each: while one reads a block of steps, the one above reads what it
+/// put out for the block before.
+///
+/// # Safety
+///
+/// As of [`Work::cut`], and each job has memory of its own.
+pub(super) unsafe fn run_behind<T: Halve>(jobs: &[Job<T>]) {
+    let mut blocks: Vec<Range<usize>> = jobs[0].blocks.iter().map(|of| of.0.clone()).collect();
+    blocks.dedup();
+    // SAFETY: as the caller says; a block's inputs were put out in an earlier stage.
+    unsafe {
+        jobs.iter().for_each(|job| job.begin());
+        one_behind_another(jobs.len(), blocks.len(), |layer, block| {
+            let job = &jobs[layer];
+            for step in blocks[block].clone() {
+                job.step(step, &job.parts(1, 0));
+            }
+        });
+    }
+}
+
 /// A direction of some texts.
-struct Job<'a, T> {
+pub(super) struct Job<'a, T> {
     plan: &'a Plan,
     sizes: &'a Sizes,
     of: &'a Direction,

@@ -52,6 +52,17 @@ pub(super) fn together(plan: &Plan, sizes: &Sizes) -> usize {
     (weights / WORTH_A_PART).clamp(1, (threads() / sizes.directions).max(1))
 }
 
+/// Whether it pays that layers, each of which one thread takes, go behind each other, see
+/// [`one_behind_another`].
+pub(super) fn worth_behind<'a>(plan: &Plan, layers: impl Iterator<Item = &'a Sizes>) -> bool {
+    let of = |sizes: &Sizes| plan.tokens() * sizes.hidden * 4 * (sizes.input + sizes.output);
+    let each: Vec<usize> = layers.map(of).collect();
+    each.len() > 1 && threads() > 1 && each.iter().sum::<usize>() >= WORTH_BEHIND
+}
+
+/// Multiplications and additions of all layers.
+const WORTH_BEHIND: usize = 1_000_000;
+
 /// So many texts for each thread are few.
 const TOGETHER: usize = 8;
 
@@ -81,6 +92,17 @@ pub(super) fn step_by_step<J: Sync>(
     let most = jobs.iter().map(steps).max().unwrap_or(0);
     in_stages(most, jobs.len() * parts, |number, piece| {
         step(&jobs[piece / parts], number, piece % parts);
+    });
+}
+
+/// Takes layers through blocks of steps, as a wavefront: each layer is a block behind the
+/// one below it, and all run at once.
+pub(super) fn one_behind_another(layers: usize, blocks: usize, run: impl Fn(usize, usize) + Sync) {
+    in_stages(blocks + layers - 1, layers, |stage, layer| {
+        let block = stage.checked_sub(layer);
+        if let Some(block) = block.filter(|&block| block < blocks) {
+            run(layer, block);
+        }
     });
 }
 

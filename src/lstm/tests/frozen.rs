@@ -165,11 +165,18 @@ fn threads_share_one_and_get_the_same_bits() {
 #[test]
 fn the_number_of_libtorchs_threads_changes_no_bit() {
     let threads = tch::get_num_threads();
-    // Threads share the texts of the first, and the units of the others.
-    for (hidden, bidirectional, batch) in [(100, true, 23), (372, false, 3), (372, true, 2)] {
+    // Threads share the texts of the first, the units of two, the layers of the others.
+    for (hidden, bidirectional, batch, num_layers, proj_size) in [
+        (100, true, 23, 2, 0),
+        (372, false, 3, 2, 0),
+        (372, true, 2, 2, 0),
+        (60, false, 3, 5, 0),
+        (60, false, 1, 3, 17),
+    ] {
         let config = LstmConfig {
             bidirectional,
-            num_layers: 2,
+            num_layers,
+            proj_size,
             ..LstmConfig::new(100, hidden)
         };
         let lstm = lstm(config, Kind::Float);

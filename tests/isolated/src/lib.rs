@@ -23,23 +23,39 @@ mod shim {
 
 #[allow(dead_code)]
 mod lstm {
-    /// What the sizes of a layer are made from; the tests say the sizes themselves.
+    /// What the sizes of layers are made from.
     pub(crate) struct LstmConfig {
+        pub input_size: i64,
         pub hidden_size: i64,
         pub proj_size: i64,
         pub bias: bool,
+        pub bidirectional: bool,
     }
 
     impl LstmConfig {
-        pub fn layer_input_size(&self, _: i64) -> i64 {
-            unimplemented!()
+        pub fn layer_input_size(&self, layer: i64) -> i64 {
+            match layer {
+                0 => self.input_size,
+                _ => self.directions() * self.output_size(),
+            }
         }
         pub fn output_size(&self) -> i64 {
-            unimplemented!()
+            match self.proj_size {
+                0 => self.hidden_size,
+                size => size,
+            }
         }
         pub fn directions(&self) -> i64 {
-            unimplemented!()
+            1 + i64::from(self.bidirectional)
         }
+    }
+
+    pub(crate) struct CellParams {
+        pub w_ih: tch::Tensor,
+        pub w_hh: tch::Tensor,
+        pub b_ih: Option<tch::Tensor>,
+        pub b_hh: Option<tch::Tensor>,
+        pub w_hr: Option<tch::Tensor>,
     }
 
     mod native {
@@ -52,6 +68,8 @@ mod lstm {
         mod check;
         #[path = "../../../../../src/lstm/native/forward.rs"]
         mod forward;
+        #[path = "../../../../../src/lstm/native/frozen.rs"]
+        mod frozen;
         #[path = "../../../../../src/lstm/native/gradients.rs"]
         mod gradients;
         #[path = "../../../../../src/lstm/native/half.rs"]
@@ -68,6 +86,8 @@ mod lstm {
         mod plan;
         #[path = "../../../../../src/lstm/native/product.rs"]
         mod product;
+        #[path = "../../../../../src/lstm/native/reading.rs"]
+        mod reading;
         #[path = "../../../../../src/lstm/native/step.rs"]
         mod step;
         #[path = "../../../../../src/lstm/native/threads.rs"]

@@ -4,11 +4,14 @@
 
 use super::backward::Backward;
 use super::forward::Forward;
+use super::frozen::{Layers, Read};
+use super::half::Halve;
 use super::lanes::Real;
 use super::layer::{Dropped, Keep, Sequence, Sizes, Weights};
 use super::plan::Plan;
 use super::product::Buffer;
 use super::threads::together;
+use crate::lstm::{CellParams, LstmConfig};
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -302,9 +305,13 @@ fn threads_that_share_units() {
 }
 
 fn same_bits(case: &Case, threads: &[i32]) {
+    the_same(threads, || [run::<f32>(case), run::<f64>(case)]);
+}
+
+fn the_same(threads: &[i32], run: impl Fn() -> [Vec<Vec<f64>>; 2]) {
     let of = threads.iter().map(|&count| {
         tch::set_num_threads(count);
-        [run::<f32>(case), run::<f64>(case)]
+        run()
     });
     let of: Vec<_> = of.collect();
     tch::set_num_threads(1);
@@ -313,6 +320,102 @@ fn same_bits(case: &Case, threads: &[i32]) {
     for other in &of[1..] {
         assert!((0..2).all(|n| bits(&of[0][n]) == bits(&other[n])));
     }
+}
+
+/// Frozen layers, of which threads share the texts, the units, or each has one.
+#[test]
+fn frozen() {
+    let layers = |hidden_size, proj_size, bidirectional| LstmConfig {
+        input_size: 3,
+        hidden_size,
+        proj_size,
+        bias: hidden_size != 5,
+        bidirectional,
+    };
+    let small: &[(_, &[usize])] = &[
+        (layers(5, 2, true), &[3, 0, 1]),
+        (layers(9, 0, false), &[4]),
+    ];
+    let large: &[(_, &[usize])] = &[
+        (layers(70, 0, true), &[90, 80, 70, 60, 50, 40, 30, 5, 1, 0]),
+        (layers(364, 0, false), &[4, 3, 1, 0]),
+        (layers(50, 0, false), &[40, 3]),
+        (layers(50, 20, false), &[70]),
+    ];
+    let large = if cfg!(miri) { &[][..] } else { large };
+    for (config, lengths) in small.iter().chain(large) {
+        the_same(&[1, 2, 4], || {
+            let (single, double) = (
+                read_frozen::<f32>(config, lengths),
+                read_frozen::<f64>(config, lengths),
+            );
+            for (a, b) in single.iter().flatten().zip(double.iter().flatten()) {
+                assert!((a - b).abs() < 1e-4, "{a} {b}");
+            }
+            [single, double]
+        });
+    }
+}
+
+/// Three layers; given states in the first of two readings, whose memory is the same.
+fn read_frozen<T>(config: &LstmConfig, lengths: &[usize]) -> Vec<Vec<f64>>
+where
+    T: Halve + From<f32> + Into<f64>,
+{
+    let (hidden, output) = (config.hidden_size, config.output_size());
+    let filled = |size: &[i64], salt: usize| {
+        let tensor = tch::Tensor::empty(size, (T::KIND, tch::Device::Cpu));
+        for n in 0..tensor.numel() {
+            let to = tensor.data_ptr().cast::<T>();
+            // SAFETY: it has so many numbers.
+            unsafe { to.add(n).write((0.5 * number(n, salt)).into()) };
+        }
+        tensor
+    };
+    let cell = |layer: i64, direction: i64| {
+        let salt = (10 * layer + 100 * direction) as usize;
+        CellParams {
+            w_ih: filled(&[4 * hidden, config.layer_input_size(layer)], salt),
+            w_hh: filled(&[4 * hidden, output], salt + 1),
+            b_ih: config.bias.then(|| filled(&[4 * hidden], salt + 2)),
+            b_hh: config.bias.then(|| filled(&[4 * hidden], salt + 3)),
+            w_hr: (config.proj_size > 0).then(|| filled(&[output, hidden], salt + 4)),
+        }
+    };
+    let directions = config.directions();
+    let cells = (0..3).map(|layer| (0..directions).map(|d| cell(layer, d)).collect());
+    let layers = Layers::<T>::new(config, &cells.collect::<Vec<_>>(), false);
+    let (time, batch) = (lengths.iter().max().copied().unwrap_or(0), lengths.len());
+    let shape = |width: i64| [time as i64, batch as i64, width];
+    let states = |width: i64, salt| filled(&[3 * directions, batch as i64, width], salt);
+    let mut all = Vec::new();
+    for given in [true, false] {
+        let (h, c) = (states(output, 51), states(hidden, 52));
+        let (input, out) = (
+            filled(&shape(3), 50),
+            filled(&shape(directions * output), 53),
+        );
+        let (h_end, c_end) = (states(output, 54), states(hidden, 55));
+        // SAFETY: everything has the shape that it must have.
+        unsafe {
+            layers.read(&Read {
+                input: &input,
+                batch_first: false,
+                lengths,
+                time,
+                start: given.then_some((&h, &c)),
+                output: &out,
+                end: (&h_end, &c_end),
+            });
+        }
+        all.extend([out, h_end, c_end].map(|tensor| {
+            let at = tensor.data_ptr().cast::<T>();
+            // SAFETY: it has so many numbers.
+            let of = |n: usize| unsafe { *at.add(n) }.into();
+            (0..tensor.numel()).map(of).collect()
+        }));
+    }
+    all
 }
 
 /// Of all numbers: printed, to compare machines.
