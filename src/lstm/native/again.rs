@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use super::backward::{Backward, Direction};
+use super::equations::Gates;
 use super::forward::OfGates;
-use super::isa::Gates;
 use super::lanes::Real;
 use super::product::Buffer;
 

@@ -5,14 +5,15 @@
 use std::ops::Range;
 
 use super::again::Again;
+use super::equations::Slopes;
 use super::forward::{OfGates, Shared, copy};
 use super::gradients::Split;
-use super::isa::{Slopes, VECTORS};
 use super::lanes::Real;
 use super::layer::{Memory, Sequence, Sizes, Weights};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, product, product_of};
 use super::threads::{at_once, in_stages, shares, together, units};
+use super::tile::VECTORS;
 
 /// What the way back starts from and where its results go; each result may be null.
 pub(super) struct Backward<'a, T> {

@@ -6,12 +6,13 @@
 
 use std::ops::Range;
 
-use super::isa::{Gates, Start, Tile, VECTORS};
+use super::equations::Gates;
 use super::lanes::Real;
 use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights};
 use super::plan::Plan;
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
 use super::threads::{shares, step_by_step, together, units};
+use super::tile::{Start, Tile, VECTORS};
 
 /// About so many tokens have their input's product at once: few enough that the sums
 /// are still in the cache when their step comes.

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use super::backward::{Backward, Direction, add_to};
 use super::forward::Shared;
-use super::isa::{Start, Tile, VECTORS};
 use super::lanes::Real;
 use super::layer::{Sizes, Weights};
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
 use super::threads::{at_once, worth};
+use super::tile::{Start, Tile, VECTORS};
 
 /// So many tokens are summed up at once.
 pub(super) const BLOCK: usize = 384;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::equations::Masks;
 use super::forward::OfGates;
-use super::isa::Masks;
 use super::lanes::Real;
 use super::plan::Plan;
 use super::product::{Buffer, Panels, Ptr};

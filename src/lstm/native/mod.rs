@@ -2,23 +2,23 @@
 //!
 //! - **Packed.** The texts are sorted by length and read without padding (`plan.rs`):
 //!   where a text ends the batch shrinks. Input and output lie as the caller has them.
-//! - **Products** of matrices are tiles in registers, over weights that are packed once
-//!   for each call (`product.rs`): the input's for a block of steps at once, the hidden
-//!   state's step by step, with the gates computed while their sums are near
-//!   (`forward.rs`). The sum behind each number runs in one order, so that a text's
-//!   results are the same bits whatever is beside it, and with any number of threads.
+//! - **Products** of matrices are tiles in registers (`tile.rs`), over weights that are
+//!   packed once for each call (`product.rs`): the input's for a block of steps at once,
+//!   the hidden state's step by step, with the gates computed (`equations.rs`) while their
+//!   sums are near (`forward.rs`). The sum behind each number runs in one order, so that a
+//!   text's results are the same bits whatever is beside it, and with any number of threads.
 //! - **Back** (`backward.rs`) it goes step by step with what the forward pass kept: i,
 //!   f, g, o, c, tanh c and h, some `7 H` numbers for each token and direction; or only
 //!   c and h, and the rest is computed once more (`again.rs`), to the same bits. The
-//!   gradients of the weights are a few products at the end (`gradients.rs`). Without gradients nothing
-//!   of this is kept.
+//!   gradients of the weights are a few products at the end (`gradients.rs`). Without
+//!   gradients nothing of this is kept.
 //! - **Registers** are those of AVX-512, of AVX2, or arrays that the compiler makes what
 //!   it can of (`lanes.rs`, `isa.rs`), chosen when the program runs.
-//! - **Frozen** (`frozen.rs`, `packed.rs`, `reading.rs`, `step.rs`) the weights are packed once for
-//!   many calls, as they are or as bf16 (`half.rs`), and a step of a few texts is one
-//!   loop: the same bits sooner.
+//! - **Frozen** (`frozen.rs`, `packed.rs`, `reading.rs`, `step.rs`) the weights are packed
+//!   once for many calls, as they are or as bf16 (`half.rs`), and a step of a few texts is
+//!   one loop: the same bits sooner.
 //! - **Threads** (`threads.rs`), as many as libtorch is set to, take texts and directions
-//!   of their own; of few texts, units of each step.
+//!   of their own; of few texts, units of each step, or layers that go behind each other.
 //!
 //! Every layer is one function for libtorch's autograd (`shim.rs`). Everything that
 //! happens inside of a step in training is served, from the masks of the plain engine.
@@ -30,6 +30,7 @@ mod again;
 mod backward;
 #[cfg(test)]
 mod edges;
+mod equations;
 mod forward;
 mod frozen;
 mod gradients;
@@ -45,6 +46,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod tile;
 
 use tch::{Device, Kind, Tensor};
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use tch::Tensor;
 
-use super::isa::{Kernels, ROWS, Start, Tile, VECTORS};
+use super::isa::Kernels;
 use super::lanes::Real;
 use super::threads::at_once;
+use super::tile::{ROWS, Start, Tile, VECTORS};
 use crate::runtime;
 
 /// So many numbers of a weight are worth a thread that packs them.

@@ -5,15 +5,16 @@
 //! the order in which they are read, 16 bits wide if that is asked for, and every other
 //! step reads them from the end: what came last is still near.
 //!
-//! The sum behind each number runs in the order of the other loops (`isa.rs`), and the
+//! The sum behind each number runs in the order of the other loops (`tile.rs`), and the
 //! equations are theirs: the results are the same bits.
 
 use std::ops::Range;
 
+use super::equations::cell;
 use super::half::Widen;
-use super::isa::{ROWS, cell};
 use super::lanes::Lanes;
 use super::packed::View;
+use super::tile::ROWS;
 
 /// `sums = bias + W x` for tokens, whose rows of `depth` numbers lie anywhere.
 pub(super) struct Inputs<'a, T> {

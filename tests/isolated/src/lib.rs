@@ -66,6 +66,8 @@ mod lstm {
         #[path = "../../../../../src/lstm/native/backward.rs"]
         mod backward;
         mod check;
+        #[path = "../../../../../src/lstm/native/equations.rs"]
+        mod equations;
         #[path = "../../../../../src/lstm/native/forward.rs"]
         mod forward;
         #[path = "../../../../../src/lstm/native/frozen.rs"]
@@ -92,5 +94,7 @@ mod lstm {
         mod step;
         #[path = "../../../../../src/lstm/native/threads.rs"]
         mod threads;
+        #[path = "../../../../../src/lstm/native/tile.rs"]
+        mod tile;
     }
 }
