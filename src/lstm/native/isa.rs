@@ -45,7 +45,7 @@ unsafe fn curves<V: Lanes>(from: &[V::Real], to: &mut [V::Real], tanh: bool) {
 
 /// The loops for one type of register.
 macro_rules! kernels {
-    ($table:ident, $module:ident, $name:literal, $lanes:ty, $real:ty, $rows:literal
+    ($table:ident, $module:ident, $name:literal, $lanes:ty, $real:ty, $rows:expr
      $(, $features:literal)?) => {
         mod $module {
             use super::*;
@@ -105,8 +105,11 @@ macro_rules! kernels {
 /// Whether the compiler may multiply and add in one, without being asked for more.
 const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 
-kernels!(PORTABLE_F32, portable_f32, "portable", Array<f32, 4, FUSED>, f32, 3);
-kernels!(PORTABLE_F64, portable_f64, "portable", Array<f64, 2, FUSED>, f64, 3);
+/// Of sixteen registers, one more is needed for a product that is added apart.
+const PORTABLE_ROWS: usize = if FUSED { 3 } else { 2 };
+
+kernels!(PORTABLE_F32, portable_f32, "portable", Array<f32, 4, FUSED>, f32, PORTABLE_ROWS);
+kernels!(PORTABLE_F64, portable_f64, "portable", Array<f64, 2, FUSED>, f64, PORTABLE_ROWS);
 #[cfg(target_arch = "x86_64")]
 kernels!(
     AVX2_F32,

@@ -135,8 +135,8 @@ impl<V: Lanes> Rows<V> for Step<V::Real> {
 /// How weights are stored.
 trait Form {
     const HALF: bool;
-    /// The registers `2 n` and `2 n + 1` of those here.
-    unsafe fn pair<V: Widen>(from: *const u8, n: usize) -> (V, V);
+    /// The register with this number of those here.
+    unsafe fn register<V: Widen>(from: *const u8, n: usize) -> V;
 }
 
 /// As they are computed with.
@@ -149,19 +149,17 @@ struct Half;
 impl Form for Whole {
     const HALF: bool = false;
     #[inline(always)]
-    unsafe fn pair<V: Widen>(from: *const u8, n: usize) -> (V, V) {
-        unsafe {
-            let from = from.cast::<V::Real>().add(2 * n * V::COUNT);
-            (V::load(from), V::load(from.add(V::COUNT)))
-        }
+    unsafe fn register<V: Widen>(from: *const u8, n: usize) -> V {
+        unsafe { V::load(from.cast::<V::Real>().add(n * V::COUNT)) }
     }
 }
 
 impl Form for Half {
     const HALF: bool = true;
     #[inline(always)]
-    unsafe fn pair<V: Widen>(from: *const u8, n: usize) -> (V, V) {
-        unsafe { V::widen(from.cast::<u32>().add(n * V::COUNT)) }
+    unsafe fn register<V: Widen>(from: *const u8, n: usize) -> V {
+        let (even, odd) = unsafe { V::widen(from.cast::<u32>().add(n / 2 * V::COUNT)) };
+        if n.is_multiple_of(2) { even } else { odd }
     }
 }
 
@@ -282,11 +280,11 @@ unsafe fn sums<V: Widen, F: Form, const R: usize, const N: usize>(
             for r in 0..R {
                 a[r] = V::splat(*read[r].add(k));
             }
-            for n in 0..N / 2 {
-                let (x, y) = F::pair::<V>(b, n);
+            // One at a time, as in `tile.rs`.
+            for v in 0..N {
+                let b = F::register::<V>(b, v);
                 for r in 0..R {
-                    sums[r][2 * n] = a[r].mul_add(x, sums[r][2 * n]);
-                    sums[r][2 * n + 1] = a[r].mul_add(y, sums[r][2 * n + 1]);
+                    sums[r][v] = a[r].mul_add(b, sums[r][v]);
                 }
             }
             b = b.add(apart);

@@ -161,17 +161,18 @@ unsafe fn product<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>
         }
         let (mut at, mut b) = (0, tile.b);
         for _ in 0..tile.depth {
-            let mut of_b = [V::splat(V::Real::default()); N];
-            for v in 0..N {
-                of_b[v] = V::load(b.add(v * V::COUNT));
-            }
+            let mut of_a = [V::splat(V::Real::default()); R];
             for r in 0..R {
-                let a = V::splat(*tile.a[r].add(at));
-                for v in 0..N {
-                    sums[r][v] = a.mul_add(of_b[v], sums[r][v]);
+                of_a[r] = V::splat(*tile.a[r].add(at));
+            }
+            // One register of B at a time: with AVX2 there are 16, and the sums take 12.
+            for v in 0..N {
+                let b = V::load(b.add(v * V::COUNT));
+                for r in 0..R {
+                    sums[r][v] = of_a[r].mul_add(b, sums[r][v]);
                 }
             }
-            at += tile.a_step;
+            at = at.wrapping_add(tile.a_step);
             b = b.add(tile.b_step);
         }
         for r in 0..R {
