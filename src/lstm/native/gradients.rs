@@ -146,7 +146,8 @@ impl<T: Real> Backward<'_, T> {
             let d_gates = Ptr(of.d_gates.at::<T>().add(first * 4 * wide));
             let left = |row: usize| {
                 let place = row / hidden * wide + row % hidden;
-                d_gates.add(place).cast_const()
+                // Out of the buffer where there are no tokens: then nobody follows it.
+                d_gates.0.wrapping_add(place).cast_const()
             };
             weight(4 * hidden, (left, 4 * wide), right, to);
         }

@@ -287,7 +287,7 @@ unsafe fn sums<V: Widen, F: Form, const R: usize, const N: usize>(
                     sums[r][v] = a[r].mul_add(b, sums[r][v]);
                 }
             }
-            b = b.add(apart);
+            b = b.wrapping_add(apart);
         }
         for r in 0..R {
             for n in 0..N / 4 {

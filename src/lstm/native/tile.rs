@@ -172,8 +172,9 @@ unsafe fn product<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>
                     sums[r][v] = of_a[r].mul_add(b, sums[r][v]);
                 }
             }
+            // Behind the last k both may lead out of their buffers.
             at = at.wrapping_add(tile.a_step);
-            b = b.add(tile.b_step);
+            b = b.wrapping_add(tile.b_step);
         }
         for r in 0..R {
             for v in 0..N {

@@ -317,7 +317,8 @@ fn the_same(threads: &[i32], run: impl Fn() -> [Vec<Vec<f64>>; 2]) {
     tch::set_num_threads(1);
     let bits =
         |all: &Vec<Vec<f64>>| -> Vec<u64> { all.iter().flatten().map(|x| x.to_bits()).collect() };
-    for other in &of[1..] {
+    // Miri's exp and tanh are off by chance.
+    for other in if cfg!(miri) { &[] } else { &of[1..] } {
         assert!((0..2).all(|n| bits(&of[0][n]) == bits(&other[n])));
     }
 }
