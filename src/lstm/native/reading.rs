@@ -66,7 +66,7 @@ impl<'a, T: Halve> Work<'a, T> {
         let mut works: Vec<Self> = layers.iter().map(|of| Work::new(of, plan)).collect();
         let is_one = |work: &Work<T>| work.jobs() == 1 && work.parts == 1;
         let sizes = layers.iter().map(|layer| &layer.sizes);
-        let behind = works.iter().all(is_one) && worth_behind(plan, sizes);
+        let behind = works.len() > 1 && works.iter().all(is_one) && worth_behind(plan, sizes);
         if behind {
             let block = (plan.tokens() / BLOCKS_BEHIND).clamp(LEAST_BEHIND, BLOCK);
             works.iter_mut().for_each(|work| work.block = block);

@@ -56,8 +56,7 @@ pub(super) fn together(plan: &Plan, sizes: &Sizes) -> usize {
 /// [`one_behind_another`].
 pub(super) fn worth_behind<'a>(plan: &Plan, layers: impl Iterator<Item = &'a Sizes>) -> bool {
     let of = |sizes: &Sizes| plan.tokens() * sizes.hidden * 4 * (sizes.input + sizes.output);
-    let each: Vec<usize> = layers.map(of).collect();
-    each.len() > 1 && threads() > 1 && each.iter().sum::<usize>() >= WORTH_BEHIND
+    threads() > 1 && layers.map(of).sum::<usize>() >= WORTH_BEHIND
 }
 
 /// Multiplications and additions of all layers.

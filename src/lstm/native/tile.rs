@@ -47,29 +47,7 @@ pub(super) struct Tile<T> {
 #[inline(always)]
 pub(super) unsafe fn tile<V: Lanes, const MOST: usize>(tile: &Tile<V::Real>) {
     // SAFETY: as the caller says.
-    unsafe {
-        match tile.vectors {
-            1 => tile_of::<V, MOST, 1>(tile),
-            2 => tile_of::<V, MOST, 2>(tile),
-            3 => tile_of::<V, MOST, 3>(tile),
-            _ => tile_of::<V, MOST, 4>(tile),
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn tile_of<V: Lanes, const MOST: usize, const N: usize>(tile: &Tile<V::Real>) {
-    // SAFETY: as above. Of the arms that `MOST` excludes nothing is compiled.
-    unsafe {
-        match tile.rows {
-            1 => product::<V, 1, N>(tile),
-            2 => product::<V, 2, N>(tile),
-            4 if MOST > 3 => product::<V, 4, N>(tile),
-            5 if MOST > 3 => product::<V, 5, N>(tile),
-            6 if MOST > 3 => product::<V, 6, N>(tile),
-            _ => product::<V, 3, N>(tile),
-        }
-    }
+    unsafe { sized::<V, MOST, false>(tile) }
 }
 
 /// A tile of single numbers, where columns fill no register:
@@ -78,31 +56,50 @@ unsafe fn tile_of<V: Lanes, const MOST: usize, const N: usize>(tile: &Tile<V::Re
 ///
 /// # Safety
 ///
-/// This machine has the instructions of V, and the pointers lead to what is said of them.
+/// As of [`tile`].
 #[inline(always)]
 pub(super) unsafe fn dots<V: Lanes, const MOST: usize>(tile: &Tile<V::Real>) {
     // SAFETY: as the caller says.
+    unsafe { sized::<V, MOST, true>(tile) }
+}
+
+#[inline(always)]
+unsafe fn sized<V: Lanes, const MOST: usize, const DOTS: bool>(tile: &Tile<V::Real>) {
+    // SAFETY: as above.
     unsafe {
         match tile.vectors {
-            1 => dots_of::<V, MOST, 1>(tile),
-            2 => dots_of::<V, MOST, 2>(tile),
-            3 => dots_of::<V, MOST, 3>(tile),
-            _ => dots_of::<V, MOST, 4>(tile),
+            1 => wide::<V, MOST, 1, DOTS>(tile),
+            2 => wide::<V, MOST, 2, DOTS>(tile),
+            3 => wide::<V, MOST, 3, DOTS>(tile),
+            _ => wide::<V, MOST, 4, DOTS>(tile),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn dots_of<V: Lanes, const MOST: usize, const N: usize>(tile: &Tile<V::Real>) {
-    // SAFETY: as above.
+unsafe fn wide<V: Lanes, const MOST: usize, const N: usize, const DOTS: bool>(
+    tile: &Tile<V::Real>,
+) {
+    // SAFETY: as above. Of the arms that `MOST` excludes nothing is compiled.
     unsafe {
         match tile.rows {
-            1 => dot::<V, 1, N>(tile),
-            2 => dot::<V, 2, N>(tile),
-            4 if MOST > 3 => dot::<V, 4, N>(tile),
-            5 if MOST > 3 => dot::<V, 5, N>(tile),
-            6 if MOST > 3 => dot::<V, 6, N>(tile),
-            _ => dot::<V, 3, N>(tile),
+            1 => summed::<V, 1, N, DOTS>(tile),
+            2 => summed::<V, 2, N, DOTS>(tile),
+            4 if MOST > 3 => summed::<V, 4, N, DOTS>(tile),
+            5 if MOST > 3 => summed::<V, 5, N, DOTS>(tile),
+            6 if MOST > 3 => summed::<V, 6, N, DOTS>(tile),
+            _ => summed::<V, 3, N, DOTS>(tile),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn summed<V: Lanes, const R: usize, const N: usize, const DOTS: bool>(tile: &Tile<V::Real>) {
+    // SAFETY: as above.
+    unsafe {
+        match DOTS {
+            true => dot::<V, R, N>(tile),
+            false => product::<V, R, N>(tile),
         }
     }
 }
@@ -117,14 +114,15 @@ unsafe fn dot<V: Lanes, const R: usize, const N: usize>(tile: &Tile<V::Real>) {
     unsafe {
         let mut sums = [[V::splat(V::Real::default()); N]; R];
         for k in (0..tile.depth).step_by(V::COUNT) {
-            let mut of_b = [V::splat(V::Real::default()); N];
-            for v in 0..N {
-                of_b[v] = V::load(tile.b.add(v * tile.b_step + k));
-            }
+            let mut of_a = [V::splat(V::Real::default()); R];
             for r in 0..R {
-                let a = V::load(tile.a[r].add(k));
-                for v in 0..N {
-                    sums[r][v] = a.mul_add(of_b[v], sums[r][v]);
+                of_a[r] = V::load(tile.a[r].add(k));
+            }
+            // One register of B at a time, as below.
+            for v in 0..N {
+                let b = V::load(tile.b.add(v * tile.b_step + k));
+                for r in 0..R {
+                    sums[r][v] = of_a[r].mul_add(b, sums[r][v]);
                 }
             }
         }
