@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::backward::{Backward, Direction, add_to};
-use super::forward::Shared;
+use super::forward::{Shared, copy};
 use super::lanes::Real;
 use super::layer::{Sizes, Weights};
 use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
@@ -15,7 +15,12 @@ use super::tile::{Start, Tile, VECTORS};
 /// So many tokens are summed up at once.
 pub(super) const BLOCK: usize = 384;
 
-/// A piece of the work behind the last step: a gradient, or some columns of one.
+/// So many rows of a weight's gradient are made of one copy of their numbers, in which the
+/// tokens lie near each other. Among the gates' gradients they are a power of two apart,
+/// most often, so that few of them can be in a cache at once.
+const GROUP: usize = 96;
+
+/// A piece of the work behind the last step: a gradient, or some rows of one.
 enum Piece<'d, 'a, T> {
     /// Of `W_ih`.
     Input(&'d Direction<'a, T>, Range<usize>),
@@ -37,42 +42,31 @@ impl<T: Real> Backward<'_, T> {
     /// As of [`run`](Self::run), behind the last step.
     pub unsafe fn gradients(&self, directions: &[Direction<T>]) {
         let mut pieces = Vec::new();
-        let Sizes {
-            input,
-            output,
-            hidden,
-            ..
-        } = self.sizes;
+        let Sizes { output, hidden, .. } = self.sizes;
         let parts = worth(self.plan, &self.sizes);
-        if !self.d_input.at.is_null() {
-            pieces.extend(self.plan.shares(4 * parts).into_iter().map(Piece::Texts));
-        }
         for of in directions {
-            let some = |there: Ptr<T>, count: usize| match there.is_null() {
+            let some = |there: Ptr<T>, rows: usize| match there.is_null() {
                 true => Vec::new(),
-                false => columns::<T>(count, parts),
+                false => portions::<T>(rows, parts),
             };
             let to = of.gradients;
-            pieces.extend(
-                some(to.hh, output)
-                    .into_iter()
-                    .map(|c| Piece::Hidden(of, c)),
-            );
-            pieces.extend(some(to.ih, input).into_iter().map(|c| Piece::Input(of, c)));
-            pieces.extend(
-                some(to.hr, hidden)
-                    .into_iter()
-                    .map(|c| Piece::Projection(of, c)),
-            );
+            let of_gates = |there| some(there, 4 * hidden).into_iter();
+            pieces.extend(of_gates(to.hh).map(|rows| Piece::Hidden(of, rows)));
+            pieces.extend(of_gates(to.ih).map(|rows| Piece::Input(of, rows)));
+            let of_projection = some(to.hr, output).into_iter();
+            pieces.extend(of_projection.map(|rows| Piece::Projection(of, rows)));
             pieces.push(Piece::Rest(of));
+        }
+        if !self.d_input.at.is_null() {
+            pieces.extend(self.plan.shares(4 * parts).into_iter().map(Piece::Texts));
         }
         let this = Shared(self);
         // SAFETY: as the caller says; each piece writes to what no other one does.
         let run = |piece: &Piece<T>| unsafe {
             match piece {
-                Piece::Input(of, columns) => this.get().of_input(of, columns.clone()),
-                Piece::Hidden(of, columns) => this.get().of_hidden(of, columns.clone()),
-                Piece::Projection(of, columns) => this.get().of_projection(of, columns.clone()),
+                Piece::Input(of, rows) => this.get().of_input(of, rows.clone()),
+                Piece::Hidden(of, rows) => this.get().of_hidden(of, rows.clone()),
+                Piece::Projection(of, rows) => this.get().of_projection(of, rows.clone()),
                 Piece::Rest(of) => this.get().rest(of),
                 Piece::Texts(share) => this.get().input(directions, share.clone()),
             }
@@ -110,19 +104,19 @@ impl<T: Real> Backward<'_, T> {
             .collect()
     }
 
-    /// The gradient of these columns of `W_ih`.
-    unsafe fn of_input(&self, of: &Direction<T>, columns: Range<usize>) {
+    /// The gradient of these rows of `W_ih`.
+    unsafe fn of_input(&self, of: &Direction<T>, rows: Range<usize>) {
         let to = Part {
             at: of.gradients.ih,
             width: self.sizes.input,
-            columns,
+            rows,
         };
         // SAFETY: as the caller of `run` says.
         unsafe { self.of_gates(of, 0, &self.inputs(of), to) };
     }
 
-    /// The gradient of these columns of `W_hh`.
-    unsafe fn of_hidden(&self, of: &Direction<T>, columns: Range<usize>) {
+    /// The gradient of these rows of `W_hh`.
+    unsafe fn of_hidden(&self, of: &Direction<T>, rows: Range<usize>) {
         // Of states of zeros there is none.
         let first = match of.from_zeros && self.plan.steps() > 0 {
             true => self.plan.reading(0),
@@ -131,43 +125,45 @@ impl<T: Real> Backward<'_, T> {
         let to = Part {
             at: of.gradients.hh,
             width: self.sizes.output,
-            columns,
+            rows,
         };
         // SAFETY: as the caller of `run` says.
         unsafe { self.of_gates(of, first, &self.states(of)[first..], to) };
     }
 
-    /// The gradient of columns of a weight `[4H, _]`, which say so much to the tokens from
+    /// The gradient of rows of a weight `[4H, _]`, which reads so much of the tokens from
     /// this one on.
     unsafe fn of_gates(&self, of: &Direction<T>, first: usize, right: &[*const T], to: Part<T>) {
         let (hidden, wide) = (self.sizes.hidden, self.sizes.wide::<T>());
+        let left = Across {
+            // Out of the buffer where there are no tokens: then nobody follows it.
+            at: of.d_gates.at::<T>().0.wrapping_add(first * 4 * wide),
+            width: 4 * wide,
+            place: |row: usize| row / hidden * wide + row % hidden,
+        };
         // SAFETY: as the caller says.
-        unsafe {
-            let d_gates = Ptr(of.d_gates.at::<T>().add(first * 4 * wide));
-            let left = |row: usize| {
-                let place = row / hidden * wide + row % hidden;
-                // Out of the buffer where there are no tokens: then nobody follows it.
-                d_gates.0.wrapping_add(place).cast_const()
-            };
-            weight(4 * hidden, (left, 4 * wide), right, to);
-        }
+        unsafe { weight(left, right, to) };
     }
 
-    /// The gradient of these columns of `W_hr`.
-    unsafe fn of_projection(&self, of: &Direction<T>, columns: Range<usize>) {
-        let (wide, wide_output) = (self.sizes.wide::<T>(), self.sizes.wide_output::<T>());
-        let (d_projected, out) = (of.d_projected.at::<T>(), of.memory.out.at::<T>());
+    /// The gradient of these rows of `W_hr`.
+    unsafe fn of_projection(&self, of: &Direction<T>, rows: Range<usize>) {
+        let wide = self.sizes.wide::<T>();
+        let left = Across {
+            at: of.d_projected.at::<T>().0.cast_const(),
+            width: self.sizes.wide_output::<T>(),
+            place: |row| row,
+        };
+        let to = Part {
+            at: of.gradients.hr,
+            width: self.sizes.hidden,
+            rows,
+        };
         // SAFETY: as the caller of `run` says.
         unsafe {
-            let left = |row: usize| d_projected.add(row).cast_const();
+            let out = of.memory.out.at::<T>();
             let out = |token: usize| out.add(token * wide).cast_const();
             let right: Vec<*const T> = (0..self.plan.tokens()).map(out).collect();
-            let to = Part {
-                at: of.gradients.hr,
-                width: self.sizes.hidden,
-                columns,
-            };
-            weight(self.sizes.output, (left, wide_output), &right, to);
+            weight(left, &right, to);
         }
     }
 
@@ -292,36 +288,58 @@ impl<T: Real> Backward<'_, T> {
     }
 }
 
-/// `left^T right`, summed over all tokens, for so many rows and the columns of a part,
-/// whole registers of them. `left` leads to a row's number at the first token, and the next
-/// token's is so many numbers on; `right` to a token's numbers.
+/// `left^T right`, summed over all tokens, for the rows of a part and the columns of whole
+/// registers. `right` has a row of each token.
 ///
 /// # Safety
 ///
-/// They do, and the part is nobody else's.
+/// They lead to so many numbers, and the part is nobody else's.
 unsafe fn weight<T: Real>(
-    rows: usize,
-    (left, step): (impl Fn(usize) -> *const T, usize),
+    left: Across<T, impl Fn(usize) -> usize>,
     right: &[*const T],
     to: Part<T>,
 ) {
-    let (tokens, columns) = (right.len(), to.columns.len());
+    let lanes = T::kernels().lanes;
+    let (tokens, columns) = (right.len(), to.width / lanes * lanes);
+    if columns == 0 {
+        return;
+    }
+    // The rows of each group, and where they stand among a token's numbers.
+    let groups = (to.rows.clone().step_by(GROUP)).map(|first| {
+        let rows = first..to.rows.end.min(first + GROUP);
+        let places = (left.place)(first)..(left.place)(rows.end - 1) + 1;
+        (rows, places)
+    });
+    let groups: Vec<(Range<usize>, Range<usize>)> = groups.collect();
+    let widest = groups.iter().map(|(_, places)| places.len()).max();
+    let buffer = Buffer::raw::<T>(tokens.min(BLOCK) * widest.unwrap_or(0));
+    let near = buffer.at::<T>();
     // SAFETY: as the caller says.
     unsafe {
-        let right = |token: usize| right[token].add(to.columns.start);
-        let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, right);
+        let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, |token| right[token]);
         debug_assert_eq!(panels.width, columns);
         let mut first = 0;
         loop {
-            let row = |row: usize| left(row).add(first * step);
-            let c = |row: usize| to.at.add(row * to.width + to.columns.start);
-            product(rows, Left { row, step }, &panels, c, first > 0);
+            let count = BLOCK.min(tokens - first);
+            for (rows, places) in &groups {
+                let step = places.len();
+                for n in 0..count {
+                    let from = left.at.add((first + n) * left.width + places.start);
+                    copy(from, near.add(n * step), step);
+                }
+                let row = |n: usize| {
+                    let n = (left.place)(rows.start + n) - places.start;
+                    near.0.wrapping_add(n).cast_const()
+                };
+                let c = |n: usize| to.at.add((rows.start + n) * to.width);
+                product(rows.len(), Left { row, step }, &panels, c, first > 0);
+            }
             first += BLOCK;
             if first >= tokens {
                 return;
             }
             let count = BLOCK.min(tokens - first);
-            panels.refill(count, columns, |n| right(first + n));
+            panels.refill(count, columns, |n| right[first + n]);
         }
     }
 }
@@ -411,24 +429,32 @@ impl Split {
     }
 }
 
-/// Some columns of a matrix, whose rows have `width` numbers.
+/// Rows of the transpose of a matrix that has a row of each token.
+struct Across<T, P> {
+    at: *const T,
+    /// From a token's numbers to the next one's.
+    width: usize,
+    /// Where among a token's numbers that of a row stands, in the order of rows.
+    place: P,
+}
+
+/// Some rows of a matrix, whose rows have `width` numbers.
 struct Part<T> {
     at: Ptr<T>,
     width: usize,
-    columns: Range<usize>,
+    rows: Range<usize>,
 }
 
-/// The columns of a matrix in whole panels but the last, for some threads in a few pieces
-/// for each; without those behind the last whole register.
-fn columns<T: Real>(count: usize, threads: usize) -> Vec<Range<usize>> {
-    let lanes = T::kernels().lanes;
-    let (count, panel) = (count / lanes * lanes, VECTORS * lanes);
-    let piece = match threads {
-        1 => count,
-        _ => count.div_ceil(4 * threads).next_multiple_of(panel),
+/// Rows in portions for so many threads, all but the last in whole tiles. Each thread reads
+/// its part of the gates' gradients, which are much more than a cache holds, but all of the
+/// other side, which is less.
+fn portions<T: Real>(rows: usize, threads: usize) -> Vec<Range<usize>> {
+    let portion = match threads {
+        1 => rows,
+        _ => rows.div_ceil(threads).next_multiple_of(T::kernels().rows),
     };
-    let firsts = (0..count).step_by(piece.max(1));
+    let firsts = (0..rows).step_by(portion.max(1));
     firsts
-        .map(|first| first..count.min(first + piece))
+        .map(|first| first..rows.min(first + portion))
         .collect()
 }
