@@ -20,13 +20,11 @@ pub(super) const BLOCK: usize = 384;
 /// most often, so that few of them can be in a cache at once.
 const GROUP: usize = 96;
 
-/// A piece of the work behind the last step: a gradient, or some rows of one.
+/// A piece of the work behind the last step.
 enum Piece<'d, 'a, T> {
-    /// Of `W_ih`.
-    Input(&'d Direction<'a, T>, Range<usize>),
-    /// Of `W_hh`.
-    Hidden(&'d Direction<'a, T>, Range<usize>),
-    /// Of `W_hr`.
+    /// Rows of those of `W_ih` and `W_hh`.
+    Gates(&'d Direction<'a, T>, Range<usize>),
+    /// Rows of that of `W_hr`.
     Projection(&'d Direction<'a, T>, Range<usize>),
     /// Of the biases, and what is left of the others.
     Rest(&'d Direction<'a, T>),
@@ -42,19 +40,17 @@ impl<T: Real> Backward<'_, T> {
     /// As of [`run`](Self::run), behind the last step.
     pub unsafe fn gradients(&self, directions: &[Direction<T>]) {
         let mut pieces = Vec::new();
-        let Sizes { output, hidden, .. } = self.sizes;
         let parts = worth(self.plan, &self.sizes);
         for of in directions {
-            let some = |there: Ptr<T>, rows: usize| match there.is_null() {
-                true => Vec::new(),
-                false => portions::<T>(rows, parts),
-            };
             let to = of.gradients;
-            let of_gates = |there| some(there, 4 * hidden).into_iter();
-            pieces.extend(of_gates(to.hh).map(|rows| Piece::Hidden(of, rows)));
-            pieces.extend(of_gates(to.ih).map(|rows| Piece::Input(of, rows)));
-            let of_projection = some(to.hr, output).into_iter();
-            pieces.extend(of_projection.map(|rows| Piece::Projection(of, rows)));
+            if !(to.ih.is_null() && to.hh.is_null()) {
+                let rows = portions::<T>(4 * self.sizes.hidden, parts).into_iter();
+                pieces.extend(rows.map(|rows| Piece::Gates(of, rows)));
+            }
+            if !to.hr.is_null() {
+                let rows = portions::<T>(self.sizes.output, parts).into_iter();
+                pieces.extend(rows.map(|rows| Piece::Projection(of, rows)));
+            }
             pieces.push(Piece::Rest(of));
         }
         if !self.d_input.at.is_null() {
@@ -64,8 +60,7 @@ impl<T: Real> Backward<'_, T> {
         // SAFETY: as the caller says; each piece writes to what no other one does.
         let run = |piece: &Piece<T>| unsafe {
             match piece {
-                Piece::Input(of, rows) => this.get().of_input(of, rows.clone()),
-                Piece::Hidden(of, rows) => this.get().of_hidden(of, rows.clone()),
+                Piece::Gates(of, rows) => this.get().of_gates(of, rows.clone()),
                 Piece::Projection(of, rows) => this.get().of_projection(of, rows.clone()),
                 Piece::Rest(of) => this.get().rest(of),
                 Piece::Texts(share) => this.get().input(directions, share.clone()),
@@ -104,66 +99,46 @@ impl<T: Real> Backward<'_, T> {
             .collect()
     }
 
-    /// The gradient of these rows of `W_ih`.
-    unsafe fn of_input(&self, of: &Direction<T>, rows: Range<usize>) {
-        let to = Part {
-            at: of.gradients.ih,
-            width: self.sizes.input,
-            rows,
-        };
-        // SAFETY: as the caller of `run` says.
-        unsafe { self.of_gates(of, 0, &self.inputs(of), to) };
-    }
-
-    /// The gradient of these rows of `W_hh`.
-    unsafe fn of_hidden(&self, of: &Direction<T>, rows: Range<usize>) {
-        // Of states of zeros there is none.
-        let first = match of.from_zeros && self.plan.steps() > 0 {
-            true => self.plan.reading(0),
-            false => 0,
-        };
-        let to = Part {
-            at: of.gradients.hh,
-            width: self.sizes.output,
-            rows,
-        };
-        // SAFETY: as the caller of `run` says.
-        unsafe { self.of_gates(of, first, &self.states(of)[first..], to) };
-    }
-
-    /// The gradient of rows of a weight `[4H, _]`, which reads so much of the tokens from
-    /// this one on.
-    unsafe fn of_gates(&self, of: &Direction<T>, first: usize, right: &[*const T], to: Part<T>) {
-        let (hidden, wide) = (self.sizes.hidden, self.sizes.wide::<T>());
+    /// The gradients of these rows of `W_ih` and `W_hh`.
+    unsafe fn of_gates(&self, of: &Direction<T>, rows: Range<usize>) {
+        let (plan, sizes, to) = (self.plan, &self.sizes, of.gradients);
+        let (hidden, wide) = (sizes.hidden, sizes.wide::<T>());
         let left = Across {
-            // Out of the buffer where there are no tokens: then nobody follows it.
-            at: of.d_gates.at::<T>().0.wrapping_add(first * 4 * wide),
+            at: of.d_gates.at::<T>(),
             width: 4 * wide,
             place: |row: usize| row / hidden * wide + row % hidden,
         };
-        // SAFETY: as the caller says.
-        unsafe { weight(left, right, to) };
+        // Of states of zeros there is no gradient.
+        let first = match of.from_zeros && plan.steps() > 0 {
+            true => plan.reading(0),
+            false => 0,
+        };
+        let mut read = Vec::new();
+        if !to.ih.is_null() {
+            read.push(Read::new(self.inputs(of), 0, to.ih, sizes.input));
+        }
+        if !to.hh.is_null() {
+            read.push(Read::new(self.states(of), first, to.hh, sizes.output));
+        }
+        // SAFETY: as the caller of `run` says.
+        unsafe { weights(left, plan.tokens(), read, rows) };
     }
 
     /// The gradient of these rows of `W_hr`.
     unsafe fn of_projection(&self, of: &Direction<T>, rows: Range<usize>) {
-        let wide = self.sizes.wide::<T>();
+        let (tokens, wide) = (self.plan.tokens(), self.sizes.wide::<T>());
         let left = Across {
-            at: of.d_projected.at::<T>().0.cast_const(),
+            at: of.d_projected.at::<T>(),
             width: self.sizes.wide_output::<T>(),
             place: |row| row,
-        };
-        let to = Part {
-            at: of.gradients.hr,
-            width: self.sizes.hidden,
-            rows,
         };
         // SAFETY: as the caller of `run` says.
         unsafe {
             let out = of.memory.out.at::<T>();
             let out = |token: usize| out.add(token * wide).cast_const();
-            let right: Vec<*const T> = (0..self.plan.tokens()).map(out).collect();
-            weight(left, &right, to);
+            let out = (0..tokens).map(out).collect();
+            let read = Read::new(out, 0, of.gradients.hr, self.sizes.hidden);
+            weights(left, tokens, vec![read], rows);
         }
     }
 
@@ -288,58 +263,56 @@ impl<T: Real> Backward<'_, T> {
     }
 }
 
-/// `left^T right`, summed over all tokens, for the rows of a part and the columns of whole
-/// registers. `right` has a row of each token.
+/// `left^T right`, summed over all tokens, for some rows, and of everything that the tokens
+/// read the columns of whole registers.
 ///
 /// # Safety
 ///
-/// They lead to so many numbers, and the part is nobody else's.
-unsafe fn weight<T: Real>(
+/// They lead to so many numbers, and these rows are nobody else's.
+unsafe fn weights<T: Real>(
     left: Across<T, impl Fn(usize) -> usize>,
-    right: &[*const T],
-    to: Part<T>,
+    tokens: usize,
+    mut read: Vec<Read<T>>,
+    rows: Range<usize>,
 ) {
-    let lanes = T::kernels().lanes;
-    let (tokens, columns) = (right.len(), to.width / lanes * lanes);
-    if columns == 0 {
-        return;
-    }
     // The rows of each group, and where they stand among a token's numbers.
-    let groups = (to.rows.clone().step_by(GROUP)).map(|first| {
-        let rows = first..to.rows.end.min(first + GROUP);
+    let groups = rows.clone().step_by(GROUP).map(|first| {
+        let rows = first..rows.end.min(first + GROUP);
         let places = (left.place)(first)..(left.place)(rows.end - 1) + 1;
         (rows, places)
     });
     let groups: Vec<(Range<usize>, Range<usize>)> = groups.collect();
     let widest = groups.iter().map(|(_, places)| places.len()).max();
-    let buffer = Buffer::raw::<T>(tokens.min(BLOCK) * widest.unwrap_or(0));
-    let near = buffer.at::<T>();
-    // SAFETY: as the caller says.
-    unsafe {
-        let mut panels = Panels::of_rows(tokens.min(BLOCK), columns, |token| right[token]);
-        debug_assert_eq!(panels.width, columns);
-        let mut first = 0;
-        loop {
-            let count = BLOCK.min(tokens - first);
+    let near = Buffer::raw::<T>(tokens.min(BLOCK) * widest.unwrap_or(0));
+    for block in (0..tokens.max(1)).step_by(BLOCK) {
+        let block = block..tokens.min(block + BLOCK);
+        // SAFETY: as the caller says.
+        unsafe {
+            for read in &mut read {
+                read.fill(&block);
+            }
             for (rows, places) in &groups {
-                let step = places.len();
-                for n in 0..count {
-                    let from = left.at.add((first + n) * left.width + places.start);
-                    copy(from, near.add(n * step), step);
+                let near = near.at::<T>();
+                for (n, token) in block.clone().enumerate() {
+                    let from = left.at.add(token * left.width + places.start);
+                    copy(from, near.add(n * places.len()), places.len());
                 }
-                let row = |n: usize| {
-                    let n = (left.place)(rows.start + n) - places.start;
-                    near.0.wrapping_add(n).cast_const()
-                };
-                let c = |n: usize| to.at.add((rows.start + n) * to.width);
-                product(rows.len(), Left { row, step }, &panels, c, first > 0);
+                for read in &read {
+                    let skipped = block.len() - read.panels.depth();
+                    let row = |n: usize| {
+                        let place = (left.place)(rows.start + n) - places.start;
+                        let to = skipped * places.len() + place;
+                        near.0.wrapping_add(to).cast_const()
+                    };
+                    let left = Left {
+                        row,
+                        step: places.len(),
+                    };
+                    let to = |n: usize| read.to.add((rows.start + n) * read.width);
+                    let add = block.start > read.first;
+                    product(rows.len(), left, &read.panels, to, add);
+                }
             }
-            first += BLOCK;
-            if first >= tokens {
-                return;
-            }
-            let count = BLOCK.min(tokens - first);
-            panels.refill(count, columns, |n| right[first + n]);
         }
     }
 }
@@ -431,18 +404,49 @@ impl Split {
 
 /// Rows of the transpose of a matrix that has a row of each token.
 struct Across<T, P> {
-    at: *const T,
+    at: Ptr<T>,
     /// From a token's numbers to the next one's.
     width: usize,
     /// Where among a token's numbers that of a row stands, in the order of rows.
     place: P,
 }
 
-/// Some rows of a matrix, whose rows have `width` numbers.
-struct Part<T> {
-    at: Ptr<T>,
+/// What tokens read through a weight, whose gradient it makes.
+struct Read<T> {
+    /// Of each token.
+    from: Vec<*const T>,
+    /// The tokens before this one read nothing but zeros.
+    first: usize,
+    to: Ptr<T>,
+    /// Numbers in a row of the gradient.
     width: usize,
-    rows: Range<usize>,
+    /// Of a block of tokens.
+    panels: Panels,
+}
+
+impl<T: Real> Read<T> {
+    fn new(from: Vec<*const T>, first: usize, to: Ptr<T>, width: usize) -> Read<T> {
+        let lanes = T::kernels().lanes;
+        let panels = Panels::new::<T>(from.len().min(BLOCK), width / lanes * lanes);
+        Read {
+            from,
+            first,
+            to,
+            width,
+            panels,
+        }
+    }
+
+    /// Packs what these tokens read, but zeros.
+    unsafe fn fill(&mut self, block: &Range<usize>) {
+        let block = block.start.max(self.first).min(block.end)..block.end;
+        let columns = self.panels.width;
+        // SAFETY: each token reads so many numbers.
+        unsafe {
+            self.panels
+                .refill(block.len(), columns, |n| self.from[block.start + n])
+        };
+    }
 }
 
 /// Rows in portions for so many threads, all but the last in whole tiles. Each thread reads

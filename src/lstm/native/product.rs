@@ -122,7 +122,8 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    fn new<T: Real>(depth: usize, columns: usize) -> Panels {
+    /// Of whatever stood there.
+    pub fn new<T: Real>(depth: usize, columns: usize) -> Panels {
         let width = columns.next_multiple_of(T::kernels().lanes);
         Panels {
             buffer: Buffer::raw::<T>(depth * width),
@@ -257,6 +258,11 @@ impl Panels {
             false => at_once(&units, |&unit| panel(unit)),
         }
         panels
+    }
+
+    /// The rows of the matrix.
+    pub fn depth(&self) -> usize {
+        self.depth
     }
 
     /// The memory of panels made by [`of_gates`](Self::of_gates).
