@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use super::backward::{Backward, Direction};
+use super::buffer::Buffer;
 use super::equations::Gates;
-use super::forward::OfGates;
+use super::gates::OfGates;
 use super::lanes::Real;
-use super::product::Buffer;
 
 /// About so many tokens at once.
 const BLOCK: usize = 256;

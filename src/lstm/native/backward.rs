@@ -5,13 +5,13 @@
 use std::ops::Range;
 
 use super::again::Again;
+use super::buffer::{Buffer, Ptr, Shared, add_to, copy};
 use super::equations::Slopes;
-use super::forward::{OfGates, Shared, copy};
-use super::gradients::Split;
+use super::gates::OfGates;
 use super::lanes::Real;
-use super::layer::{Memory, Sequence, Sizes, Weights};
+use super::layer::{Memory, Sequence, Sizes, Split, Weights};
 use super::plan::Plan;
-use super::product::{Buffer, Left, Panels, Ptr, product, product_of};
+use super::product::{Left, Panels, product, product_of};
 use super::threads::{at_once, in_stages, shares, together, units};
 use super::tile::VECTORS;
 
@@ -136,7 +136,10 @@ impl<T: Real> Backward<'_, T> {
                 number,
                 memory,
                 from_zeros: memory.starts_from_zeros::<T>(plan, sizes),
-                again: memory.gates.is_empty().then(|| weights.of_gates(sizes)),
+                again: memory
+                    .gates
+                    .is_empty()
+                    .then(|| OfGates::new(weights, sizes)),
                 hh: rows(weights.hh, p),
                 ih: (!self.d_input.at.is_null()).then(|| Split::new(weights.ih, sizes)),
                 hr: (sizes.projected)
@@ -372,11 +375,5 @@ impl<T: Real> Backward<'_, T> {
                 }
             }
         }
-    }
-}
-
-pub(super) fn add_to<T: Real>(to: &mut [T], from: &[T]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to += *from;
     }
 }

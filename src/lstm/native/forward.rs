@@ -6,13 +6,15 @@
 
 use std::ops::Range;
 
+use super::buffer::{Buffer, Ptr, Shared, copy, put};
 use super::equations::Gates;
+use super::gates::OfGates;
 use super::lanes::Real;
 use super::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights};
 use super::plan::Plan;
-use super::product::{Buffer, Left, Panels, Ptr, for_tiles, product, rows_of};
+use super::product::{Left, Panels, product};
 use super::threads::{shares, step_by_step, together, units};
-use super::tile::{Start, Tile, VECTORS};
+use super::tile::VECTORS;
 
 /// About so many tokens have their input's product at once: few enough that the sums
 /// are still in the cache when their step comes.
@@ -35,14 +37,6 @@ pub(super) struct Forward<'a, T> {
     /// As `c_start`.
     pub c_end: Ptr<T>,
     pub keep: Keep,
-}
-
-/// The matrices of a direction's gates, as both ways use them.
-pub(super) struct OfGates {
-    pub ih: Panels,
-    pub hh: Panels,
-    /// `[4][wide]`.
-    pub bias: Buffer,
 }
 
 /// A direction, ready to run.
@@ -175,7 +169,7 @@ impl<T: Real> Forward<'_, T> {
             }
             Direction {
                 number,
-                gates: weights.of_gates(sizes),
+                gates: OfGates::new(weights, sizes),
                 hr: weights.of_projection(sizes),
                 from_zeros: memory.starts_from_zeros::<T>(plan, sizes),
                 memory,
@@ -376,135 +370,6 @@ impl<T: Real> Forward<'_, T> {
                     copy(cells, of.c_end.add(text * h + unit), units);
                 }
             }
-        }
-    }
-}
-
-impl OfGates {
-    /// `W_ih x + b` of these tokens, each `(x, the sums)`, for these units.
-    ///
-    /// # Safety
-    ///
-    /// The first of each leads to `input` numbers, the second to `[4][wide]`.
-    pub unsafe fn inputs<T: Real>(
-        &self,
-        sizes: &Sizes,
-        tokens: &[(*const T, *mut T)],
-        units: Range<usize>,
-    ) {
-        let kernels = T::kernels();
-        let wide = sizes.wide::<T>();
-        for unit in units.step_by(kernels.lanes) {
-            // SAFETY: as the caller says.
-            unsafe {
-                let bias = self.bias.at::<T>().add(unit);
-                let panel = self.ih.gates_of(unit);
-                for_tiles(kernels, tokens.len(), |row, count| {
-                    (kernels.tile)(&Tile {
-                        rows: count,
-                        vectors: VECTORS,
-                        depth: sizes.input,
-                        a: rows_of(row, count, |n| tokens[n].0),
-                        a_step: 1,
-                        b: panel,
-                        b_step: VECTORS * kernels.lanes,
-                        c: rows_of(row, count, |n| tokens[n].1.add(unit)),
-                        c_step: wide,
-                        start: Start::Row(bias),
-                    });
-                });
-            }
-        }
-    }
-
-    /// Adds `W_hh h` of these rows to the sums of these units, and makes the gates of them
-    /// and all that follows, while the sums are near.
-    ///
-    /// # Safety
-    ///
-    /// `read` leads to as many rows `[wide output]` as the step has, or is null: they are
-    /// zeros.
-    pub unsafe fn step<T: Real>(
-        &self,
-        sizes: &Sizes,
-        read: *const T,
-        step: &Gates<T>,
-        units: Range<usize>,
-    ) {
-        let kernels = T::kernels();
-        let (wide, wide_output) = (sizes.wide::<T>(), sizes.wide_output::<T>());
-        for unit in units.step_by(kernels.lanes) {
-            let panel = self.hh.gates_of(unit);
-            for_tiles(kernels, step.rows, |n, count| {
-                // SAFETY: as the caller says.
-                unsafe {
-                    let sums = step.gates.add(n * 4 * wide + unit);
-                    if !read.is_null() {
-                        (kernels.tile)(&Tile {
-                            rows: count,
-                            vectors: VECTORS,
-                            depth: sizes.output,
-                            a: rows_of(n, count, |n| read.add(n * wide_output)),
-                            a_step: 1,
-                            b: panel,
-                            b_step: VECTORS * kernels.lanes,
-                            c: rows_of(0, count, |r| sums.add(r * 4 * wide)),
-                            c_step: wide,
-                            start: Start::There,
-                        });
-                    }
-                    let at = n * wide + unit;
-                    (kernels.gates)(&Gates {
-                        rows: count,
-                        units: kernels.lanes,
-                        gates: sums,
-                        width: wide,
-                        before: step.before.add(at),
-                        after: step.after.add(at),
-                        tanh: match step.tanh.is_null() {
-                            true => step.tanh,
-                            false => step.tanh.add(at),
-                        },
-                        out: step.out.add(at),
-                        masks: step.masks.from(at),
-                    });
-                }
-            });
-        }
-    }
-}
-
-/// What threads share though it has pointers.
-pub(super) struct Shared<'a, F>(pub &'a F);
-
-// SAFETY: the jobs write to places of their own.
-unsafe impl<F> Sync for Shared<'_, F> {}
-
-impl<F> Shared<'_, F> {
-    pub fn get(&self) -> &F {
-        self.0
-    }
-}
-
-/// # Safety
-///
-/// Both lead to so many numbers.
-pub(super) unsafe fn copy<T>(from: *const T, to: *mut T, count: usize) {
-    // SAFETY: as the caller says; they never overlap here.
-    unsafe { std::ptr::copy_nonoverlapping(from, to, count) }
-}
-
-/// As [`copy`], with zeros up to `wide`.
-///
-/// # Safety
-///
-/// As of [`copy`], and `to` leads to `wide` numbers.
-pub(super) unsafe fn put<T: Real>(from: *const T, to: *mut T, count: usize, wide: usize) {
-    // SAFETY: as the caller says.
-    unsafe {
-        copy(from, to, count);
-        for n in count..wide {
-            to.add(n).write(T::default());
         }
     }
 }

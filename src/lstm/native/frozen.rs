@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::Tensor;
 
+use super::buffer::{Buffer, Ptr};
 use super::half::Halve;
 use super::layer::{Sequence, Sizes};
 use super::packed::Packed;
 use super::plan::Plan;
-use super::product::{Buffer, Panels, Ptr};
+use super::product::Panels;
 use super::reading::{Place, Work, run_behind};
 use crate::lstm::{CellParams, LstmConfig};
 

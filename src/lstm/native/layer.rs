@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use super::buffer::{Buffer, Ptr};
 use super::equations::Masks;
-use super::forward::OfGates;
 use super::lanes::Real;
 use super::plan::Plan;
-use super::product::{Buffer, Panels, Ptr};
+use super::product::Panels;
 use crate::lstm::LstmConfig;
 
 /// The numbers of a layer's call.
@@ -154,22 +154,6 @@ impl<T: Real> Weights<T> {
         }
     }
 
-    /// What a direction computes its gates with.
-    ///
-    /// # Safety
-    ///
-    /// The pointers are valid.
-    pub unsafe fn of_gates(&self, sizes: &Sizes) -> OfGates {
-        // SAFETY: the weights have these shapes.
-        unsafe {
-            OfGates {
-                ih: Panels::of_gates(sizes.input, sizes.hidden, self.ih.0),
-                hh: Panels::of_gates(sizes.output, sizes.hidden, self.hh.0),
-                bias: self.bias(sizes),
-            }
-        }
-    }
-
     /// What it projects with, if it does.
     ///
     /// # Safety
@@ -180,6 +164,41 @@ impl<T: Real> Weights<T> {
         sizes
             .projected
             .then(|| unsafe { Panels::transposed(sizes.hidden, sizes.output, self.hr.0) })
+    }
+}
+
+/// `W_ih` as the input's gradient reads it.
+pub(super) struct Split {
+    /// `[4 * wide, I]`, without the columns behind the last whole register.
+    pub whole: Panels,
+    /// These, `[columns][4][wide]`.
+    pub rest: Buffer,
+}
+
+impl Split {
+    /// # Safety
+    ///
+    /// The weight is of these sizes.
+    pub unsafe fn new<T: Real>(ih: Ptr<T>, sizes: &Sizes) -> Split {
+        let (wide, columns) = (sizes.wide::<T>(), sizes.input);
+        let whole = columns / T::kernels().lanes * T::kernels().lanes;
+        let rest = Buffer::raw::<T>((columns - whole) * 4 * wide);
+        // SAFETY: as the caller says; the buffer has so many numbers.
+        unsafe {
+            let row = |n: usize| Weights::row(ih, columns, sizes, n);
+            for n in 0..4 * wide {
+                for column in whole..columns {
+                    let number = match row(n).is_null() {
+                        true => T::default(),
+                        false => *row(n).add(column),
+                    };
+                    let place = (column - whole) * 4 * wide + n;
+                    rest.at::<T>().add(place).write(number);
+                }
+            }
+            let whole = Panels::of_rows(4 * wide, whole, row);
+            Split { whole, rest }
+        }
     }
 }
 

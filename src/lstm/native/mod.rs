@@ -4,14 +4,15 @@
 //!   where a text ends the batch shrinks. Input and output lie as the caller has them.
 //! - **Products** of matrices are tiles in registers (`tile.rs`), over weights that are
 //!   packed once for each call (`product.rs`): the input's for a block of steps at once,
-//!   the hidden state's step by step, with the gates computed (`equations.rs`) while their
-//!   sums are near (`forward.rs`). The sum behind each number runs in one order, so that a
-//!   text's results are the same bits whatever is beside it, and with any number of threads.
+//!   the hidden state's step by step (`forward.rs`), with the gates computed
+//!   (`equations.rs`) while their sums are near (`gates.rs`). The sum behind each number
+//!   runs in one order, so that a text's results are the same bits whatever is beside it,
+//!   and with any number of threads.
 //! - **Back** (`backward.rs`) it goes step by step with what the forward pass kept: i,
 //!   f, g, o, c, tanh c and h, some `7 H` numbers for each token and direction; or only
 //!   c and h, and the rest is computed once more (`again.rs`), to the same bits. The
-//!   gradients of the weights are a few products at the end (`gradients.rs`). Without
-//!   gradients nothing of this is kept.
+//!   gradients of the weights and of the input are a few products at the end
+//!   (`gradients.rs`, `weights.rs`). Without gradients nothing of this is kept.
 //! - **Registers** are those of AVX-512, of AVX2, or arrays that the compiler makes what
 //!   it can of (`lanes.rs`, `isa.rs`), chosen when the program runs.
 //! - **Frozen** (`frozen.rs`, `packed.rs`, `reading.rs`, `step.rs`) the weights are packed
@@ -28,11 +29,13 @@
 mod activation;
 mod again;
 mod backward;
+mod buffer;
 #[cfg(test)]
 mod edges;
 mod equations;
 mod forward;
 mod frozen;
+mod gates;
 mod gradients;
 mod half;
 mod isa;
@@ -47,16 +50,17 @@ mod step;
 mod tests;
 mod threads;
 mod tile;
+mod weights;
 
 use tch::{Device, Kind, Tensor};
 
 use self::backward::Backward;
-use self::forward::{Forward, put};
+use self::buffer::{Buffer, Ptr, put};
+use self::forward::Forward;
 pub(crate) use self::frozen::{Layers, Read};
 use self::lanes::Real;
 use self::layer::{Dropped, Keep, Memory, Sequence, Sizes, Weights};
 use self::plan::Plan;
-use self::product::{Buffer, Ptr};
 use super::regularization::{Inside, Within};
 use super::{Call, CellParams, Lstm, State};
 use crate::error::{Error, Result};

@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use tch::{Kind, Tensor};
 
+use super::buffer::Buffer;
 use super::half::{Halve, word};
-use super::product::{Buffer, Panels};
+use super::product::Panels;
 
 /// `[4H, depth]`, transposed and in panels.
 pub(super) struct Packed {

@@ -5,12 +5,12 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::forward::{copy, put};
+use super::buffer::{Ptr, copy, put};
 use super::frozen::{Direction, LINE, Layer};
 use super::half::Halve;
 use super::layer::{Sequence, Sizes};
 use super::plan::Plan;
-use super::product::{Left, Ptr, product};
+use super::product::{Left, product};
 use super::step::{Inputs, Step};
 use super::threads::{one_behind_another, shares, step_by_step, together, worth_behind};
 

@@ -2,12 +2,12 @@
 
 use tch::{Kind, Tensor};
 
-use super::gradients::BLOCK;
 use super::isa::{CHOICE, Kernels, f32_kernels, f64_kernels};
 use super::lanes::Real;
 use super::layer::Sizes;
 use super::plan::Plan;
 use super::threads::together;
+use super::weights::BLOCK;
 use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, Mode, Regularization, State, params};
 use crate::random::Stream;
 

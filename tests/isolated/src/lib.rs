@@ -65,6 +65,8 @@ mod lstm {
         mod again;
         #[path = "../../../../../src/lstm/native/backward.rs"]
         mod backward;
+        #[path = "../../../../../src/lstm/native/buffer.rs"]
+        mod buffer;
         mod check;
         #[path = "../../../../../src/lstm/native/equations.rs"]
         mod equations;
@@ -72,6 +74,8 @@ mod lstm {
         mod forward;
         #[path = "../../../../../src/lstm/native/frozen.rs"]
         mod frozen;
+        #[path = "../../../../../src/lstm/native/gates.rs"]
+        mod gates;
         #[path = "../../../../../src/lstm/native/gradients.rs"]
         mod gradients;
         #[path = "../../../../../src/lstm/native/half.rs"]
@@ -96,5 +100,7 @@ mod lstm {
         mod threads;
         #[path = "../../../../../src/lstm/native/tile.rs"]
         mod tile;
+        #[path = "../../../../../src/lstm/native/weights.rs"]
+        mod weights;
     }
 }

@@ -3,13 +3,13 @@
 //! dtypes agree.
 
 use super::backward::Backward;
+use super::buffer::Buffer;
 use super::forward::Forward;
 use super::frozen::{Layers, Read};
 use super::half::Halve;
 use super::lanes::Real;
 use super::layer::{Dropped, Keep, Sequence, Sizes, Weights};
 use super::plan::Plan;
-use super::product::Buffer;
 use super::threads::together;
 use crate::lstm::{CellParams, LstmConfig};
 
