@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use super::buffer::{Buffer, Ptr};
+use super::buffer::{Buffer, Ptr, Shared};
 use super::isa::Kernels;
 use super::lanes::Real;
-use super::threads::at_once;
+use super::threads::{at_once, threads};
 use super::tile::{ROWS, Start, Tile, VECTORS};
 
-/// So many numbers of a weight are worth a thread that packs them.
-const WORTH_A_THREAD: usize = 100_000;
+/// So many numbers of a weight are worth threads that pack them.
+const WORTH_A_THREAD: usize = 40_000;
 
 /// A matrix `[depth, columns]` as the right side of products.
 pub(super) struct Panels {
@@ -42,11 +42,20 @@ impl Panels {
     pub unsafe fn of_rows<T: Real>(
         depth: usize,
         columns: usize,
-        row: impl Fn(usize) -> *const T,
+        row: impl Fn(usize) -> *const T + Sync,
     ) -> Panels {
-        let mut panels = Self::new::<T>(depth, columns);
-        // SAFETY: as the caller says.
-        unsafe { panels.refill(depth, columns, row) };
+        let panels = Self::new::<T>(depth, columns);
+        let portion = match depth * columns < WORTH_A_THREAD {
+            true => depth,
+            false => depth.div_ceil(4 * threads()),
+        };
+        let firsts = (0..depth).step_by(portion.max(1));
+        let portions: Vec<_> = firsts.map(|n| n..depth.min(n + portion)).collect();
+        let this = Shared(&panels);
+        // SAFETY: as the caller says; each portion has rows of its own.
+        at_once(&portions, |rows| unsafe {
+            this.get().pack(rows.clone(), columns, &row);
+        });
         panels
     }
 
@@ -63,9 +72,20 @@ impl Panels {
     ) {
         assert!(depth * self.width * size_of::<T>() <= self.buffer.bytes());
         self.depth = depth;
+        // SAFETY: as the caller says.
+        unsafe { self.pack(0..depth, columns, row) };
+    }
+
+    /// These rows; nobody else may write to them.
+    unsafe fn pack<T: Real>(
+        &self,
+        rows: Range<usize>,
+        columns: usize,
+        row: impl Fn(usize) -> *const T,
+    ) {
         let panel = self.vectors * T::kernels().lanes;
         let to = self.buffer.at::<T>().0;
-        for k in 0..depth {
+        for k in rows {
             let from = row(k);
             for first in (0..self.width).step_by(panel) {
                 let wide = panel.min(self.width - first);
@@ -77,7 +97,7 @@ impl Panels {
                 // SAFETY: the panel that begins at this column begins at number
                 // first * depth; the caller says what `from` is.
                 unsafe {
-                    let to = to.add(first * depth + k * wide);
+                    let to = to.add(first * self.depth + k * wide);
                     if real > 0 {
                         std::ptr::copy_nonoverlapping(from.add(first), to, real);
                     }
