@@ -85,15 +85,11 @@ pub(super) unsafe fn weights<T: Real>(
     mut read: Vec<Read<T>>,
     rows: Range<usize>,
 ) {
-    // The rows of each group, and where they stand among a token's numbers.
-    let groups = rows.clone().step_by(GROUP).map(|first| {
-        let rows = first..rows.end.min(first + GROUP);
-        let places = (left.place)(first)..(left.place)(rows.end - 1) + 1;
-        (rows, places)
-    });
-    let groups: Vec<(Range<usize>, Range<usize>)> = groups.collect();
-    let widest = groups.iter().map(|(_, places)| places.len()).max();
-    let near = Buffer::raw::<T>(tokens.min(BLOCK) * widest.unwrap_or(0));
+    let places: Vec<usize> = rows.clone().map(left.place).collect();
+    let span = |group: &[usize]| group[0]..group[group.len() - 1] + 1;
+    let widest = places.chunks(GROUP).map(|group| span(group).len()).max();
+    let buffer = Buffer::raw::<T>(tokens.min(BLOCK) * widest.unwrap_or(0));
+    let near = buffer.at::<T>();
     for block in (0..tokens.max(1)).step_by(BLOCK) {
         let block = block..tokens.min(block + BLOCK);
         // SAFETY: as the caller says.
@@ -101,26 +97,21 @@ pub(super) unsafe fn weights<T: Real>(
             for read in &mut read {
                 read.fill(&block);
             }
-            for (rows, places) in &groups {
-                let near = near.at::<T>();
+            for (group, first) in places.chunks(GROUP).zip(rows.clone().step_by(GROUP)) {
+                let (span, step) = (span(group), span(group).len());
                 for (n, token) in block.clone().enumerate() {
-                    let from = left.at.add(token * left.width + places.start);
-                    copy(from, near.add(n * places.len()), places.len());
+                    let from = left.at.add(token * left.width + span.start);
+                    copy(from, near.add(n * step), step);
                 }
                 for read in &read {
                     let skipped = block.len() - read.panels.depth();
                     let row = |n: usize| {
-                        let place = (left.place)(rows.start + n) - places.start;
-                        let to = skipped * places.len() + place;
+                        let to = skipped * step + group[n] - span.start;
                         near.0.wrapping_add(to).cast_const()
                     };
-                    let left = Left {
-                        row,
-                        step: places.len(),
-                    };
-                    let to = |n: usize| read.to.add((rows.start + n) * read.width);
+                    let to = |n: usize| read.to.add((first + n) * read.width);
                     let add = block.start > read.first;
-                    product(rows.len(), left, &read.panels, to, add);
+                    product(group.len(), Left { row, step }, &read.panels, to, add);
                 }
             }
         }
