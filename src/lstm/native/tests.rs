@@ -172,16 +172,41 @@ fn everything((lstm, x, lengths): &(Lstm, Tensor, Vec<i64>), engine: Engine) -> 
     all
 }
 
+fn assert_equals_the_plain_engine(case: &(Lstm, Tensor, Vec<i64>), bound: f64) {
+    let both = [Engine::Plain, Engine::Native].map(|engine| everything(case, engine));
+    for (a, b) in both[0].iter().zip(&both[1]) {
+        let scale = a.abs().max().double_value(&[]).max(1.0);
+        let apart = (a - b).abs().max().double_value(&[]) / scale;
+        assert!(apart < bound, "{:?} {apart:e}", case.1.kind());
+    }
+}
+
 #[test]
 fn a_batch_of_many_tokens_equals_the_plain_engine() {
     for (kind, bound) in [(Kind::Double, 1e-13), (Kind::Float, 1e-5)] {
         let case = large(kind);
-        let both = [Engine::Plain, Engine::Native].map(|engine| everything(&case, engine));
-        for (a, b) in both[0].iter().zip(&both[1]) {
-            let scale = a.abs().max().double_value(&[]).max(1.0);
-            let apart = (a - b).abs().max().double_value(&[]) / scale;
-            assert!(apart < bound, "{kind:?} {apart:e}");
-        }
+        assert_equals_the_plain_engine(&case, bound);
+    }
+}
+
+/// The states of zeros that a first step reads say nothing to the gradient of `W_hh`: here
+/// they are more than a block, or all there are.
+#[test]
+fn a_first_step_of_more_than_a_block_equals_the_plain_engine() {
+    for longest in [1, 3] {
+        let init = Init::default();
+        let mut lstm = Lstm::new(LstmConfig::new(20, 9), init, Stream::new(1, "t")).unwrap();
+        lstm.map(|tensor| {
+            let tensor = tensor.detach().to_kind(Kind::Double);
+            tensor.set_requires_grad(true)
+        });
+        let texts = 3 * BLOCK as i64;
+        let x = params::normal(&[texts, longest, 20], Stream::new(2, "t"));
+        let x = x.to_kind(Kind::Double).set_requires_grad(true);
+        let lengths: Vec<i64> = (0..texts).map(|text| text % (longest + 1)).collect();
+        assert!(lengths.iter().filter(|&&length| length > 0).count() > BLOCK);
+        let case = (lstm, x, lengths);
+        assert_equals_the_plain_engine(&case, 1e-13);
     }
 }
 
