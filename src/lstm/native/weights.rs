@@ -110,7 +110,7 @@ pub(super) unsafe fn weights<T: Real>(
                         near.0.wrapping_add(to).cast_const()
                     };
                     let to = |n: usize| read.to.add((first + n) * read.width);
-                    let add = block.start > read.first;
+                    let add = block.start > 0;
                     product(group.len(), Left { row, step }, &read.panels, to, add);
                 }
             }
