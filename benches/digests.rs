@@ -12,7 +12,7 @@ use cellway::lstm::{
 };
 use cellway::random::Stream;
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Random configurations.
 const CASES: u64 = 200;

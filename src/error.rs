@@ -44,6 +44,10 @@ pub enum Error {
         message: String,
     },
 
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Files(#[from] cellway_checkpoint::Error),
+
     /// A checkpoint cannot be read: what is wrong with it, and at which byte.
     #[error("{}: {fault}", path.display())]
     Checkpoint {

@@ -62,13 +62,11 @@ pub mod cli;
 pub mod compare;
 pub mod data;
 pub mod error;
-pub mod files;
 pub mod highway;
 pub mod lstm;
 mod memory;
 pub mod metrics;
 pub mod model;
-pub mod random;
 pub mod report;
 pub mod runtime;
 mod shim;
@@ -77,6 +75,9 @@ pub mod text;
 pub mod trace;
 pub mod train;
 pub mod units;
+
+pub use cellway_checkpoint::files;
+pub use cellway_data::random;
 
 /// Compiles and runs the Rust code of the README.
 #[cfg(doctest)]

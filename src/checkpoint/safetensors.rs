@@ -73,7 +73,8 @@ pub fn save<'a>(
         .collect();
     let bytes = serialize(views, Some(metadata))
         .map_err(|error| Error::file(path, format!("cannot be written: {error}")))?;
-    write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+    write_atomically(path, |file| std::io::Write::write_all(file, &bytes))?;
+    Ok(())
 }
 
 /// The elements of a tensor in row-major order, little-endian.

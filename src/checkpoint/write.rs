@@ -72,7 +72,8 @@ pub fn save_torch<'a>(
         add(&format!("data/{n}"), elements(&tensor))?;
     }
     add("version", b"3\n")?;
-    zip.finish().map_err(Error::io(path))?.commit()
+    zip.finish().map_err(Error::io(path))?.commit()?;
+    Ok(())
 }
 
 /// What the file will hold, checked before anything is written.

@@ -109,7 +109,8 @@ impl Folder {
     fn write(&self, path: &Path, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value);
         let text = text.map_err(|error| Error::file(path, error.to_string()))?;
-        write_atomically(path, |file| writeln!(file, "{text}"))
+        write_atomically(path, |file| writeln!(file, "{text}"))?;
+        Ok(())
     }
 }
 

@@ -224,7 +224,8 @@ impl Tokenizer {
             .map_err(|error| Error::file(path, format!("cannot be written as JSON: {error}")))?;
         write_atomically(path, |file| {
             std::io::Write::write_all(file, json.as_bytes())
-        })
+        })?;
+        Ok(())
     }
 
     /// The pieces of `text` before any look-up: what the normalizer and the

@@ -122,7 +122,8 @@ impl RunFolder {
                 writeln!(file, "{line}")?;
             }
             Ok(())
-        })
+        })?;
+        Ok(())
     }
 
     /// The model directory in it.
@@ -135,7 +136,8 @@ impl RunFolder {
         let path = self.path.join(RESULTS);
         let text = serde_json::to_string_pretty(results)
             .map_err(|error| Error::file(&path, error.to_string()))?;
-        write_atomically(&path, |file| writeln!(file, "{text}"))
+        write_atomically(&path, |file| writeln!(file, "{text}"))?;
+        Ok(())
     }
 
     pub(super) fn snapshots(&self) -> Snapshots {

@@ -259,7 +259,8 @@ fn write(folder: &Path, progress: &Progress, tensors: &[(String, tch::Tensor)]) 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::file(path, error.to_string()))?;
-    write_atomically(path, |file| file.write_all(text.as_bytes()))
+    write_atomically(path, |file| file.write_all(text.as_bytes()))?;
+    Ok(())
 }
 
 fn entry(path: &Path) -> Result<Entry> {

@@ -61,7 +61,8 @@ fn write_bare(path: &Path, title: &str, body: &str, style: &str, scripts: &str) 
         )?;
         file.write_all(body.as_bytes())?;
         write!(file, "</main>\n{scripts}</body>\n</html>\n")
-    })
+    })?;
+    Ok(())
 }
 
 /// plotly.js as a script element. The crate puts MathJax behind it, which would

@@ -164,7 +164,8 @@ impl Picture {
                 ));
             }
         };
-        write_atomically(path, |file| file.write_all(&bytes))
+        write_atomically(path, |file| file.write_all(&bytes))?;
+        Ok(())
     }
 
     /// As the text of an SVG; `path` is for what is wrong.

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use crate::error::{Error, Result};
 
 /// How the names of files begin that are not whole yet.
-pub(crate) const HALF: &str = ".cellway-";
+pub const HALF: &str = ".cellway-";
 
 /// A file that appears at its path, whole, when it is committed. Dropped before
 /// that, it leaves what stood there untouched.
@@ -102,7 +102,8 @@ pub fn write_atomically(
 /// Where a process may die while it writes. Tests of that set the variable
 /// `CELLWAY_CRASH_AT` to a number: the process is gone at that many such points,
 /// as if it had been killed.
-pub(crate) fn crash_point() {
+#[doc(hidden)]
+pub fn crash_point() {
     static LEFT: OnceLock<Option<AtomicU64>> = OnceLock::new();
     let left = LEFT.get_or_init(|| {
         let at = std::env::var("CELLWAY_CRASH_AT").ok()?;

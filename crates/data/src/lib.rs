@@ -1,0 +1,5 @@
+//! Labelled texts for recurrent networks, without libtorch.
+
+#![deny(missing_docs)]
+
+pub mod random;
