@@ -9,6 +9,7 @@ use cellway::checkpoint::safetensors::{self, Tensors};
 use cellway::compare::diagnose::{Diagnosis, Evidence, diagnose};
 use cellway::error::Error;
 use cellway::lstm::{Lstm, LstmConfig};
+use common::tolerance::value_tolerance;
 use serde_json::Value;
 use tch::Tensor;
 
@@ -73,7 +74,7 @@ fn mistakes_in_python_are_told_by_name() {
         }
         common::run(&mut python);
         let lstm = lstm(&safetensors::load(&out.join("weights.safetensors")).unwrap());
-        let tolerance = if f64 { 1e-12 } else { 2e-6 };
+        let tolerance = value_tolerance(&lstm);
         let right = ask(&lstm, &out.join("right.safetensors"), tolerance);
         assert_eq!(right, None);
         let listed = std::fs::read_to_string(out.join("mistakes.json")).unwrap();

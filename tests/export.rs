@@ -12,6 +12,7 @@ use cellway::model::{HeadKind, Model, ModelConfig, Pooling};
 use cellway::random::Stream;
 use cellway::text::Tokenizer;
 use common::sandbox::{MODEL, Sandbox};
+use common::tolerance::tolerance;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -41,7 +42,8 @@ fn save_random_model(config: ModelConfig, folder: &Path, n: u64) {
 
 fn close(ours: &Value, theirs: &Value, what: &str) {
     let (ours, theirs) = (ours.as_f64().unwrap(), theirs.as_f64().unwrap());
-    assert!((ours - theirs).abs() <= 1e-6, "{what}: {ours} {theirs}");
+    let bound = tolerance(Kind::Float).value;
+    assert!((ours - theirs).abs() <= bound, "{what}: {ours} {theirs}");
 }
 
 #[test]

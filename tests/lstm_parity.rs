@@ -16,6 +16,7 @@ use cellway::lstm::{Call, Engine, Lstm, LstmConfig, Mode, State};
 use cellway::random::Stream;
 use cellway::report::Table;
 use common::errors::Errors;
+use common::tolerance::tolerance;
 use tch::nn::RNN;
 use tch::{Kind, Tensor};
 
@@ -313,12 +314,14 @@ fn parameter_shapes(config: &LstmConfig) -> Vec<(String, Vec<i64>)> {
     shapes
 }
 
-/// Below this, 1e-5 of a gradient would be less than four epsilons of f32, the
+/// Below this, the bound of a gradient would be less than four epsilons of f32, the
 /// size of what rounding leaves in a sum of terms of size 1. A gradient of a few
 /// numbers can be that small, since large terms cancel in it; then it is these
 /// four epsilons that bound the error. (libtorch's own engines differ by as much
 /// there, which [`YARDSTICK`] shows.)
-const SMALL_GRADIENT: f64 = 4.0 * f32::EPSILON as f64 / 1e-5;
+fn small_gradient() -> f64 {
+    4.0 * f64::from(f32::EPSILON) / bound(Kind::Float, GRADIENTS)
+}
 
 /// libtorch against itself: printed beside our errors, not judged.
 const YARDSTICK: &str = "(tch::nn::lstm against torch.nn.LSTM)";
@@ -331,7 +334,7 @@ const GRADIENTS: &str = "gradients";
 /// absolute up to 1 and relative above (a cell state has no bound). f64
 /// gradients: the largest absolute error; what enters at the outputs has size 1.
 /// f32 gradients: that over the largest absolute value of the tensor, or over
-/// [`SMALL_GRADIENT`] where this is larger.
+/// [`small_gradient`] where this is larger.
 fn note(errors: &mut Errors, who: &str, kind: Kind, case: &Case, ours: &Tensors, theirs: &Tensors) {
     assert_eq!(
         ours.keys().collect::<Vec<_>>(),
@@ -354,7 +357,7 @@ fn note(errors: &mut Errors, who: &str, kind: Kind, case: &Case, ours: &Tensors,
             Some(_) if kind == Kind::Double => (GRADIENTS, distance),
             Some(_) => {
                 let scale = expected.abs().max().double_value(&[]);
-                (GRADIENTS, distance / scale.max(SMALL_GRADIENT))
+                (GRADIENTS, distance / scale.max(small_gradient()))
             }
         };
         let error = error.max().double_value(&[]);
@@ -369,11 +372,10 @@ fn note(errors: &mut Errors, who: &str, kind: Kind, case: &Case, ours: &Tensors,
 }
 
 fn bound(kind: Kind, what: &str) -> f64 {
-    match (kind, what) {
-        (Kind::Double, OUTPUTS) => 1e-12,
-        (Kind::Double, _) => 1e-10,
-        (_, OUTPUTS) => 2e-6,
-        _ => 1e-5,
+    let tolerance = tolerance(kind);
+    match what {
+        OUTPUTS => tolerance.value,
+        _ => tolerance.gradient,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod bytes;
 pub mod errors;
 pub mod reading;
 pub mod sandbox;
+pub mod tolerance;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

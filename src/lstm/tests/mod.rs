@@ -11,6 +11,7 @@ mod units;
 use tch::{Kind, Tensor};
 
 use super::*;
+use crate::compare::{Sums, Tolerance};
 
 const ENGINES: [Engine; 3] = [Engine::Plain, Engine::Fused, Engine::Native];
 
@@ -25,5 +26,6 @@ fn same_bits(a: &Tensor, b: &Tensor) -> bool {
 fn assert_near(a: &Tensor, b: &Tensor) {
     assert_eq!(a.size(), b.size());
     let error = (a - b).abs().max().double_value(&[]);
-    assert!(error < 2e-6, "differ by {error:e}");
+    let bound = Tolerance::of([Kind::Float; 2], false, Sums::default()).value;
+    assert!(error < bound, "differ by {error:e}");
 }
