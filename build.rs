@@ -9,6 +9,12 @@ fn main() {
     for file in ["build.rs", "src/shim.cpp"] {
         println!("cargo:rerun-if-changed={file}");
     }
+    println!("cargo:rustc-env=CELLWAY_COMMIT={}", commit());
+    if env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
+        // Documentation needs neither libtorch nor a C++ compiler.
+        println!("cargo:rustc-env=CELLWAY_LIBTORCH=unknown");
+        return;
+    }
     // torch-sys found libtorch and says where its shared libraries are.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         panic!("torch-sys did not say where libtorch is; run scripts/setup and build again");
@@ -21,7 +27,6 @@ fn main() {
         "cargo:rustc-env=CELLWAY_LIBTORCH={}",
         libtorch_version(&lib)
     );
-    println!("cargo:rustc-env=CELLWAY_COMMIT={}", commit());
 }
 
 /// Compiles the few lines of C++, as torch-sys compiles its own.
