@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use cellway::checkpoint::Checkpoint;
+use cellway::checkpoint::{Checkpoint, CheckpointExt};
 
 const ROUNDS: usize = 7;
 const TENSORS: usize = 64;

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cellway::checkpoint::Checkpoint;
+use cellway::checkpoint::{Checkpoint, CheckpointExt};
 use cellway::lstm::Engine;
 use cellway::model::{Model, Predictor};
 use cellway::runtime;

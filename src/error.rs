@@ -3,11 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-mod fault;
-
-pub(crate) use self::fault::Read;
-pub use self::fault::{Fault, FaultKind};
-
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -44,18 +39,10 @@ pub enum Error {
         message: String,
     },
 
-    /// A file could not be read or written.
+    /// A file could not be read or written; for a checkpoint that is not what its
+    /// format says, with the byte.
     #[error(transparent)]
-    Files(#[from] cellway_checkpoint::Error),
-
-    /// A checkpoint cannot be read: what is wrong with it, and at which byte.
-    #[error("{}: {fault}", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, where, and what to do.
-        fault: Fault,
-    },
+    Checkpoint(#[from] cellway_checkpoint::Error),
 
     /// A setting is wrong: the key as it is written in the file or on the
     /// command line, and what it takes.

@@ -45,6 +45,7 @@
 //! | [`checkpoint`] | PyTorch's files, and others', in and out |
 //! | [`data`] | labelled texts, splits, batches |
 //! | [`model`] | embedding, LSTM, pooling, head; the model directory |
+//! | [`import`] | a checkpoint becomes a model: recurrent modules, recognition, mapping |
 //! | [`metrics`] | accuracy, F1, intervals |
 //! | [`train`] | the loop, its optimizers, the run folder |
 //! | [`sweep`] | a search over values of a training configuration |
@@ -63,6 +64,7 @@ pub mod compare;
 pub mod data;
 pub mod error;
 pub mod highway;
+pub mod import;
 pub mod lstm;
 mod memory;
 pub mod metrics;

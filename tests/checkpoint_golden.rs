@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use cellway::checkpoint::recurrent::GateOrder;
-use cellway::checkpoint::{Checkpoint, Recurrent, TensorInfo};
+use cellway::checkpoint::{Checkpoint, CheckpointExt, TensorInfo, kind_of};
+use cellway::import::{GateOrder, Recurrent, RecurrentExt};
 use cellway::lstm::{Call, Engine, Lstm};
 use common::tolerance::share_of_tolerance;
 use serde::Deserialize;
@@ -179,7 +179,7 @@ impl Checks<'_> {
             Ok(_) => self.wrong(format!("{name:?} has other bytes")),
             Err(error) => self.wrong(format!("{name:?}: {error}")),
         }
-        match (checkpoint.tensor(name), info.dtype.kind()) {
+        match (checkpoint.tensor(name), kind_of(info.dtype)) {
             (Err(_), None) => {}
             (Ok(tensor), Some(kind)) => {
                 if tensor.kind() != kind
@@ -199,7 +199,7 @@ impl Checks<'_> {
         let whole = checkpoint
             .tensors()
             .iter()
-            .all(|t| t.dtype.kind().is_some());
+            .all(|t| kind_of(t.dtype).is_some());
         let loaded: BTreeMap<String, Tensor> = match checkpoint.load() {
             Ok(loaded) if whole => loaded.into_iter().collect(),
             Err(_) if !whole => return,
@@ -209,7 +209,7 @@ impl Checks<'_> {
         let mut starts = Vec::new();
         for (named, info) in known {
             let tensor = &loaded[&named.name];
-            if info.dtype.kind() != Some(tensor.kind())
+            if kind_of(info.dtype) != Some(tensor.kind())
                 || tensor.size() != named.answer.shape
                 || bytes_of(tensor) != self.values.bytes(&named.answer)
             {

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cellway::checkpoint::safetensors::{self, Tensors};
-use cellway::checkpoint::{Checkpoint, FaultKind, TensorInfo};
-use cellway::error::Error;
+use cellway::checkpoint::{Checkpoint, CheckpointError, CheckpointExt, ParseErrorKind, TensorInfo};
+use cellway::import::RecurrentExt;
 use cellway::lstm::{Call, Engine, State};
 use common::tolerance::share_of_tolerance;
 use serde_json::Value;
@@ -197,10 +197,10 @@ fn what_only_has_the_name_of_a_checkpoint_is_refused_by_what_it_is() {
     for (file, words) in cases {
         let path = folder.join(file);
         match Checkpoint::open(&path) {
-            Err(Error::Checkpoint { fault, .. }) => {
-                assert_eq!(fault.kind, FaultKind::NotACheckpoint, "{file}");
+            Err(CheckpointError::Parse { error, .. }) => {
+                assert_eq!(error.kind, ParseErrorKind::NotACheckpoint, "{file}");
                 for word in words {
-                    assert!(fault.message.contains(word), "{file}: {fault}");
+                    assert!(error.message.contains(word), "{file}: {error}");
                 }
             }
             other => panic!("{file}: {other:?}"),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use cellway::checkpoint::{Checkpoint, safetensors, save_torch};
+use cellway::checkpoint::{Checkpoint, CheckpointExt, safetensors, save_torch};
 use cellway::lstm::Init;
 use cellway::model::{HeadKind, Model, ModelConfig, Pooling};
 use cellway::random::Stream;

@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use cellway::checkpoint::Checkpoint;
-use cellway::error::Error;
+use cellway_checkpoint::{Checkpoint, Error};
 use cellway_fuzz::{bytes, check};
 use tempfile::TempDir;
 

@@ -1,12 +1,11 @@
 //! What the targets share.
 
-#[path = "../../tests/common/bytes.rs"]
+#[path = "../../crates/checkpoint/tests/common/bytes.rs"]
 pub mod bytes;
-#[path = "../../tests/common/reading.rs"]
-mod reading;
+#[path = "../../crates/checkpoint/tests/common/read_all.rs"]
+mod read_all;
 
-use cellway::checkpoint::Checkpoint;
-use cellway::error::{Error, Result};
+use cellway_checkpoint::{Checkpoint, Error, Result};
 
 /// Opens a file and reads all that is in it. Whatever fails has to fail as the
 /// documentation says.
@@ -18,15 +17,12 @@ pub fn read(file: Vec<u8>) {
 pub fn check(opened: Result<Checkpoint>) {
     match opened {
         Ok(checkpoint) => {
-            for error in reading::read_all(&checkpoint) {
-                let kind = matches!(
-                    error,
-                    Error::Checkpoint { .. } | Error::File { .. } | Error::Tensor { .. }
-                );
+            for error in read_all::read_all(&checkpoint) {
+                let kind = matches!(error, Error::Parse { .. } | Error::File { .. });
                 assert!(kind, "{error:?}");
             }
         }
-        Err(Error::Checkpoint { fault, .. }) => assert!(!fault.message.is_empty()),
+        Err(Error::Parse { error, .. }) => assert!(!error.message.is_empty()),
         Err(other) => panic!("{other:?}"),
     }
 }

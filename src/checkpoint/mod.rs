@@ -1,474 +1,258 @@
-//! Checkpoints: whatever file a training in PyTorch left behind, read without
-//! Python, bit for bit, or refused with a reason.
+//! Checkpoints as tensors: the files of [`cellway_checkpoint`], to and from
+//! libtorch.
 //!
 //! ```no_run
-//! use cellway::checkpoint::Checkpoint;
+//! use cellway::checkpoint::{Checkpoint, CheckpointExt};
+//! use cellway::import::RecurrentExt;
 //!
 //! let checkpoint = Checkpoint::open("model.pt")?;
-//! for tensor in checkpoint.tensors() {
-//!     println!("{} {} {:?}", tensor.name, tensor.dtype, tensor.shape);
-//! }
+//! let weight = checkpoint.tensor("head.weight")?; // a tensor of tch
 //! let lstm = checkpoint.lstm("encoder.lstm")?; // ours, whatever else is in there
 //! # Ok::<(), cellway::error::Error>(())
 //! ```
 //!
-//! A file is told by its content, once, and read by the one reader of its
-//! format; none is ever handed to libtorch's own unpickler. Nothing of a pickle
-//! is executed: what it asks to be called stays an inert value with a name.
-//!
-//! Files are mapped into memory; opening one reads its directory and pickles
-//! only. While a [`Checkpoint`] lives, its files must not be written to.
+//! No file is ever handed to libtorch's own unpickler.
 
-mod archive;
-mod bytes;
-mod contents;
-mod dtype;
-mod index;
-mod legacy;
-pub mod limits;
-mod npz;
-mod parts;
-mod pickle;
-pub mod recurrent;
-pub mod safetensors;
-mod sniff;
-mod tensor;
-mod value;
-mod write;
-mod zip;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::fs::File;
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
+pub use cellway_checkpoint::{
+    Checkpoint, DType, Error as CheckpointError, Hint, ModuleInfo, ParseError, ParseErrorKind,
+    Refusal, StorageInfo, TensorInfo, TensorView, ValueInfo, limits,
+};
+use tch::{Device, Kind, Tensor};
 
-use memmap2::Mmap;
-use serde_json::Value;
-use tch::Tensor;
+pub(crate) use cellway_checkpoint::error::some_of;
 
-pub use self::contents::{ModuleInfo, Refusal};
-pub use self::dtype::DType;
-pub use self::parts::Hint;
-use self::parts::{Kept, Parts};
-pub use self::recurrent::{Recurrent, RecurrentKind};
-pub use self::tensor::{StorageInfo, TensorInfo};
-pub use self::write::save_torch;
-use crate::error::{Error, Read, Result};
-pub use crate::error::{Fault, FaultKind};
-use crate::lstm::Lstm;
+use crate::error::{Error, Result};
 
-/// The bytes of one file.
-#[derive(Debug)]
-enum Bytes {
-    Mapped(Mmap),
-    Owned(Vec<u8>),
+/// The dtypes that both sides have.
+const KINDS: [(DType, Kind); 17] = [
+    (DType::F64, Kind::Double),
+    (DType::F32, Kind::Float),
+    (DType::F16, Kind::Half),
+    (DType::BF16, Kind::BFloat16),
+    (DType::F8E4M3, Kind::Float8e4m3fn),
+    (DType::F8E5M2, Kind::Float8e5m2),
+    (DType::F8E4M3Fnuz, Kind::Float8e4m3fnuz),
+    (DType::F8E5M2Fnuz, Kind::Float8e5m2fnuz),
+    (DType::I64, Kind::Int64),
+    (DType::I32, Kind::Int),
+    (DType::I16, Kind::Int16),
+    (DType::I8, Kind::Int8),
+    (DType::U8, Kind::Uint8),
+    (DType::Bool, Kind::Bool),
+    (DType::C128, Kind::ComplexDouble),
+    (DType::C64, Kind::ComplexFloat),
+    (DType::C32, Kind::ComplexHalf),
+];
+
+/// What `tch` calls a dtype, if it has it.
+pub fn kind_of(dtype: DType) -> Option<Kind> {
+    let row = KINDS.iter().find(|(ours, _)| *ours == dtype)?;
+    Some(row.1)
 }
 
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
+/// The dtype that `tch` calls so; `None` for the quantized ones.
+pub fn dtype_of(kind: Kind) -> Option<DType> {
+    let row = KINDS.iter().find(|(_, theirs)| *theirs == kind)?;
+    Some(row.0)
 }
 
-#[derive(Debug)]
-struct Source {
-    path: PathBuf,
-    bytes: Bytes,
+/// The tensors of a checkpoint as tensors of `tch`.
+pub trait CheckpointExt {
+    /// Reads a tensor, row-major, on the CPU, in its own dtype.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::bytes`], and for the dtypes that `tch` lacks.
+    fn tensor(&self, name: &str) -> Result<Tensor>;
+
+    /// Reads all tensors with their names, as `torch.load` gives them: views of
+    /// their storages, shared where the file shares them.
+    ///
+    /// # Errors
+    ///
+    /// As [`tensor`](Self::tensor).
+    fn load(&self) -> Result<Vec<(String, Tensor)>>;
 }
 
-impl Source {
-    fn open(path: &Path) -> Result<Source> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        let metadata = file.metadata().map_err(Error::io(path))?;
-        if !metadata.is_file() {
-            return Err(Error::file(path, "is not a file"));
-        }
-        let bytes = match metadata.len() {
-            0 => Bytes::Owned(Vec::new()), // cannot be mapped
-            // SAFETY: the file must not be written to while it is mapped, as the
-            // documentation of this module says; every place in it that is used
-            // was checked against the map's length.
-            _ => Bytes::Mapped(unsafe { Mmap::map(&file) }.map_err(Error::io(path))?),
-        };
-        Ok(Source {
-            path: path.to_path_buf(),
-            bytes,
-        })
-    }
-}
-
-/// A value of a checkpoint that is no tensor.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ValueInfo {
-    /// Its path from the top of the file.
-    pub name: String,
-    /// What it is, in a line.
-    pub summary: String,
-}
-
-/// A reader of one format: from a file's bytes and its number to contents.
-type Reader = fn(&[u8], usize, &mut Parts) -> Read<()>;
-
-/// An opened checkpoint: what is in it, and the way to its numbers.
-#[derive(Debug)]
-pub struct Checkpoint {
-    sources: Vec<Source>,
-    parts: Parts,
-    /// For each storage whether it was held against its checksum.
-    checked: Vec<Cell<bool>>,
-    /// The tensor of each name; `None` where several have it.
-    by_name: HashMap<String, Option<usize>>,
-}
-
-impl Checkpoint {
-    /// Opens a file, or the folder or index of a checkpoint in several files.
-    ///
-    /// Errors if it is no checkpoint, is damaged, or is beyond the
-    /// [limits]: [`Error::Checkpoint`] with the place.
-    pub fn open(path: impl AsRef<Path>) -> Result<Checkpoint> {
-        let path = path.as_ref();
-        if path.is_dir() {
-            let mut names = index::NAMES.iter().chain(&["model.safetensors"]);
-            return match names.find(|name| path.join(name).is_file()) {
-                Some(name) => Checkpoint::open(path.join(name)),
-                None => Err(Error::file(
-                    path,
-                    format!(
-                        "is a folder without {} or model.safetensors; name the file",
-                        index::NAMES[0]
-                    ),
-                )),
-            };
-        }
-        let source = Source::open(path)?;
-        match index::looks_like(&source.bytes) {
-            true => Self::open_shards(path, source),
-            false => Self::read_one(source, sniff::read),
-        }
+impl CheckpointExt for Checkpoint {
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let info = self.find(name)?;
+        let bytes = self.bytes(name)?;
+        let kind = known_kind(self, info)?;
+        Ok(Tensor::f_from_data_size(&bytes, &info.shape, kind)?)
     }
 
-    /// The same from bytes in memory; errors name `origin`.
-    ///
-    /// An index needs the files beside it, and is refused here.
-    pub fn from_bytes(bytes: Vec<u8>, origin: impl AsRef<Path>) -> Result<Checkpoint> {
-        let source = Source {
-            path: origin.as_ref().to_path_buf(),
-            bytes: Bytes::Owned(bytes),
-        };
-        Self::read_one(source, sniff::read)
-    }
-
-    /// A file that has to be of one format.
-    pub(crate) fn open_as(path: &Path, read: Reader) -> Result<Checkpoint> {
-        Self::read_one(Source::open(path)?, read)
-    }
-
-    fn read_one(source: Source, read: Reader) -> Result<Checkpoint> {
-        let mut parts = Parts::default();
-        read(&source.bytes, 0, &mut parts).map_err(|fault| fault.of(&source.path))?;
-        Ok(Self::new(vec![source], parts))
-    }
-
-    fn open_shards(path: &Path, index: Source) -> Result<Checkpoint> {
-        let shards = index::read(&index.bytes).map_err(|fault| fault.of(path))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let (mut sources, mut parts) = (Vec::new(), Parts::default());
-        for (shard, mut names) in shards {
-            let source = Source::open(&folder.join(&shard))?;
-            let before = parts.tensors.len();
-            let read = match index::looks_like(&source.bytes) {
-                true => Err(Fault::unsupported(0, "an index of indices")),
-                false => sniff::read(&source.bytes, sources.len(), &mut parts),
-            };
-            read.map_err(|fault| fault.of(&source.path))?;
-            let mut there: Vec<&str> = parts.tensors[before..]
-                .iter()
-                .map(|tensor| tensor.name.as_str())
-                .collect();
-            there.extend(parts.refused.iter().map(|refusal| refusal.name.as_str()));
-            there.sort_unstable();
-            names.sort_unstable();
-            if let Some(name) = names
-                .iter()
-                .find(|name| there.binary_search(&name.as_str()).is_err())
-            {
-                let message = format!(
-                    "has no tensor {name:?}, which {} expects there",
-                    path.display()
-                );
-                return Err(Fault::missing(0, message).of(&source.path));
-            }
-            let stranger = parts.tensors[before..]
-                .iter()
-                .find(|tensor| names.binary_search(&tensor.name).is_err());
-            if let Some(stranger) = stranger {
-                let message = format!(
-                    "has the tensor {:?}, which {} does not list",
-                    stranger.name,
-                    path.display()
-                );
-                return Err(Fault::malformed(0, message).of(&source.path));
-            }
-            sources.push(source);
-        }
-        parts.container = match parts.container {
-            "safetensors" => "safetensors in several files",
-            _ => "checkpoint in several files",
-        };
-        parts
-            .hints
-            .push(Hint::new("files", &sources.len().to_string()));
-        Ok(Self::new(sources, parts))
-    }
-
-    fn new(sources: Vec<Source>, parts: Parts) -> Checkpoint {
-        let mut by_name = HashMap::with_capacity(parts.tensors.len());
-        for (n, tensor) in parts.tensors.iter().enumerate() {
-            by_name
-                .entry(tensor.name.clone())
-                .and_modify(|place| *place = None)
-                .or_insert(Some(n));
-        }
-        Checkpoint {
-            checked: vec![Cell::new(false); parts.storages.len()],
-            by_name,
-            sources,
-            parts,
-        }
-    }
-
-    /// The file; of several, the first.
-    pub fn path(&self) -> &Path {
-        &self.sources[0].path
-    }
-
-    /// What kind of file it is.
-    pub fn container(&self) -> &'static str {
-        self.parts.container
-    }
-
-    /// What the file tells of how it was written.
-    pub fn hints(&self) -> &[Hint] {
-        &self.parts.hints
-    }
-
-    /// Every tensor, in the order of the file.
-    pub fn tensors(&self) -> &[TensorInfo] {
-        &self.parts.tensors
-    }
-
-    /// What the tensors are views of.
-    pub fn storages(&self) -> &[StorageInfo] {
-        &self.parts.storages
-    }
-
-    /// Tensors that cannot be had, and why.
-    pub fn refused(&self) -> &[Refusal] {
-        &self.parts.refused
-    }
-
-    /// The objects with parameters.
-    pub fn modules(&self) -> &[ModuleInfo] {
-        &self.parts.modules
-    }
-
-    /// Every class and function that its pickles name; none was imported.
-    pub fn globals(&self) -> &[String] {
-        &self.parts.globals
-    }
-
-    /// What else is in there: vocabularies, configurations, epochs, losses.
-    pub fn values(&self) -> Vec<ValueInfo> {
-        let infos = self.parts.values.iter().map(|(name, kept)| ValueInfo {
-            name: name.clone(),
-            summary: match kept {
-                Kept::Pickled(pickle, id) => value::summary(self.tree(*pickle), *id),
-                Kept::Json(value) => match value.as_str() {
-                    Some(text) => value::text_summary(text),
-                    None => value.to_string(),
-                },
-            },
-        });
-        infos.collect()
-    }
-
-    fn tree(&self, pickle: usize) -> pickle::Tree<'_> {
-        let kept = &self.parts.pickles[pickle];
-        let bytes = &self.sources[kept.source].bytes[kept.range.clone()];
-        self.parts.tree(pickle, bytes)
-    }
-
-    /// A value that is no tensor, as JSON: by the name that
-    /// [`values`](Self::values) gives it, or with keys of dicts behind it
-    /// (`config.hidden_size`).
-    ///
-    /// Errors if there is none, or JSON cannot hold it.
-    pub fn json(&self, name: &str) -> Result<Value> {
-        // The longest name that is a start of the path: a key may have dots.
-        let starts = |whole: &str| {
-            let rest = name.strip_prefix(whole)?;
-            match rest.strip_prefix('.') {
-                Some(rest) => Some(Some(rest)),
-                None => rest.is_empty().then_some(None),
-            }
-        };
-        let mut found: Vec<_> = self
-            .parts
-            .values
-            .iter()
-            .filter_map(|(whole, kept)| Some((whole.len(), starts(whole)?, kept)))
-            .collect();
-        found.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
-        for (_, rest, kept) in found {
-            match (kept, rest) {
-                (Kept::Json(value), None) => return Ok(Value::clone(value)),
-                (Kept::Json(_), Some(_)) => {}
-                (Kept::Pickled(pickle, id), rest) => {
-                    let tree = self.tree(*pickle);
-                    if let Some(id) = rest.map_or(Some(*id), |rest| value::descend(tree, *id, rest))
-                    {
-                        let kept = &self.parts.pickles[*pickle];
-                        return value::to_json(tree, id, kept.range.start)
-                            .map_err(|fault| fault.of(&self.sources[kept.source].path));
-                    }
-                }
-            }
-        }
-        let names: Vec<&str> = self
-            .parts
-            .values
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        Err(Error::file(
-            self.path(),
-            format!("has no value {name:?}; it has {}", some_of(&names)),
-        ))
-    }
-
-    /// The tensor of this name.
-    ///
-    /// Errors if there is none, or several.
-    pub fn find(&self, name: &str) -> Result<&TensorInfo> {
-        match self.by_name.get(name) {
-            Some(Some(n)) => Ok(&self.parts.tensors[*n]),
-            Some(None) => Err(Error::file(
-                self.path(),
-                format!("has several tensors {name:?}"),
-            )),
-            None => match self.refused().iter().find(|refusal| refusal.name == name) {
-                Some(refusal) => Err(Error::file(
-                    self.path(),
-                    format!("tensor {name:?} cannot be read: {}", refusal.reason),
-                )),
-                None => Err(Error::file(self.path(), format!("has no tensor {name:?}"))),
-            },
-        }
-    }
-
-    /// The bytes of a storage, held against their checksum the first time.
-    fn storage(&self, n: usize) -> Result<&[u8]> {
-        let storage = &self.parts.storages[n];
-        let source = &self.sources[storage.source];
-        let bytes = &source.bytes[storage.start..storage.start + storage.bytes];
-        if let (Some(crc), false) = (storage.crc, self.checked[n].get()) {
-            zip::check_crc(bytes, crc, storage.start, &storage.key)
-                .map_err(|fault| fault.of(&source.path))?;
-            self.checked[n].set(true);
-        }
-        Ok(bytes)
-    }
-
-    /// The elements of a tensor in row-major order, little-endian.
-    ///
-    /// Errors if there is none of this name, or its bytes are damaged.
-    pub fn bytes(&self, name: &str) -> Result<Vec<u8>> {
-        let tensor = self.find(name)?;
-        tensor
-            .gather(self.storage(tensor.storage)?)
-            .map_err(|error| self.named(error))
-    }
-
-    /// A tensor, row-major, on the CPU, in its own dtype.
-    ///
-    /// Errors as [`bytes`](Self::bytes), and for the dtypes that `tch` lacks.
-    pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let tensor = self.find(name)?;
-        tensor
-            .to_tensor(self.storage(tensor.storage)?)
-            .map_err(|error| self.named(error))
-    }
-
-    /// All tensors with their names, as `torch.load` gives them: views of their
-    /// storages, shared where the file shares them.
-    ///
-    /// Errors as [`tensor`](Self::tensor).
-    pub fn load(&self) -> Result<Vec<(String, Tensor)>> {
+    fn load(&self) -> Result<Vec<(String, Tensor)>> {
         let mut storages: HashMap<usize, Tensor> = HashMap::new();
         let mut loaded = Vec::with_capacity(self.tensors().len());
-        for tensor in self.tensors() {
-            let kind = tensor.kind().map_err(|error| self.named(error))?;
+        for info in self.tensors() {
+            let kind = known_kind(self, info)?;
             // Plain bytes: tensors of several dtypes may be views of them.
-            let storage = match storages.get(&tensor.storage) {
+            let storage = match storages.get(&info.storage) {
                 Some(storage) => storage.shallow_clone(),
                 None => {
-                    let bytes = self.storage(tensor.storage)?;
+                    let bytes = self.storage_bytes(info.storage)?;
                     let length = [bytes.len() as i64];
-                    let storage = Tensor::f_from_data_size(bytes, &length, tch::Kind::Uint8)?;
-                    storages.insert(tensor.storage, storage.shallow_clone());
+                    let storage = Tensor::f_from_data_size(bytes, &length, Kind::Uint8)?;
+                    storages.insert(info.storage, storage.shallow_clone());
                     storage
                 }
             };
-            let view = match tensor.numel() {
-                0 => Tensor::f_zeros(&tensor.shape[..], (kind, tch::Device::Cpu))?,
+            let view = match info.numel() {
+                0 => Tensor::f_zeros(&info.shape[..], (kind, Device::Cpu))?,
                 _ => {
-                    let size = tensor.dtype.size() as i64;
+                    let size = info.dtype.size() as i64;
                     let whole = storage.size()[0] / size * size;
                     let storage = storage.f_narrow(0, 0, whole)?.f_view_dtype(kind)?;
-                    storage.f_as_strided(&tensor.shape[..], &tensor.stride[..], tensor.offset)?
+                    storage.f_as_strided(&info.shape[..], &info.stride[..], info.offset)?
                 }
             };
-            loaded.push((tensor.name.clone(), view));
+            loaded.push((info.name.clone(), view));
         }
         Ok(loaded)
     }
+}
 
-    /// Every recurrent module.
-    pub fn recurrent(&self) -> Vec<Recurrent> {
-        recurrent::find(self)
-    }
+fn known_kind(checkpoint: &Checkpoint, info: &TensorInfo) -> Result<Kind> {
+    kind_of(info.dtype).ok_or_else(|| {
+        let message = format!(
+            "tensor {}: is {}, which tch has no name for; read its bytes, or cast it before it is saved",
+            info.name, info.dtype
+        );
+        Error::file(checkpoint.path(), message)
+    })
+}
 
-    /// An LSTM or `LSTMCell` of the file as one of ours, batch first, on the
-    /// CPU, in the file's dtype. `name` is its path from the top of the file, or
-    /// the end of it where only one ends so: `lstm` for `state_dict.lstm`.
-    ///
-    /// Errors if there is none of this name, or several, or it is of another
-    /// kind, or its tensors do not fit together.
-    pub fn lstm(&self, name: &str) -> Result<Lstm> {
-        recurrent::lookup(self, &self.recurrent(), name)?.lstm(self, recurrent::GateOrder::TORCH)
-    }
+/// The elements of a tensor in row-major order, little-endian.
+pub(crate) fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+    let count = tensor.numel();
+    let mut bytes = vec![0; count * tensor.kind().elt_size_in_bytes()];
+    tensor.copy_data_u8(&mut bytes, count);
+    bytes
+}
 
-    /// With the file in front of an error about a tensor.
-    fn named(&self, error: Error) -> Error {
-        match error {
-            Error::Tensor { .. } => Error::file(self.path(), format!("tensor {error}")),
-            other => other,
+/// A tensor to be written: its memory where that is its elements on the CPU in
+/// row-major order, else a copy of them.
+fn view<'a>(name: &'a str, dtype: DType, tensor: &'a Tensor) -> Result<TensorView<'a>> {
+    // Lazily conjugated or negated tensors are not what their memory says.
+    let is_its_memory = tensor.device() == Device::Cpu
+        && tensor.is_contiguous()
+        && !tensor.is_conj()
+        && !tensor.is_neg();
+    let count = tensor.numel() * dtype.size();
+    let bytes = match is_its_memory {
+        true if count == 0 => Cow::Borrowed(&[][..]), // its pointer is null
+        true => {
+            let start = tensor.data_ptr().cast::<u8>();
+            // SAFETY: a contiguous tensor on the CPU has so many bytes from there
+            // on, and is borrowed for as long as they are; nothing writes to it
+            // while a file is written.
+            Cow::Borrowed(unsafe { std::slice::from_raw_parts(start, count) })
         }
+        false => {
+            let copy = tensor.detach().f_to_device(Device::Cpu)?;
+            let copy = copy.f_resolve_conj()?.f_resolve_neg()?.f_contiguous()?;
+            Cow::Owned(bytes_of(&copy))
+        }
+    };
+    Ok(TensorView::new(name, dtype, tensor.size(), bytes)?)
+}
+
+/// Writes a state dict that `torch.load(path, weights_only=True)` reads, whole or
+/// not at all.
+///
+/// Each tensor is stored row-major and without its gradient. Tensors that are the
+/// same memory on the CPU (tied weights) share one storage, and are still tied
+/// when they are loaded.
+///
+/// # Errors
+///
+/// If a name is there twice, a tensor has no elements of its own (sparse,
+/// quantized), or the file cannot be written.
+pub fn save_torch<'a>(
+    path: impl AsRef<Path>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<()> {
+    let views = tensors.into_iter().map(|(name, tensor)| {
+        let refuse = |message: &str| Err(Error::tensor(name, message));
+        if !tensor.defined() {
+            return refuse("is undefined");
+        }
+        if tensor.is_sparse() {
+            return refuse("is sparse; write tensor.to_dense()");
+        }
+        if tensor.is_mkldnn() {
+            return refuse("is in oneDNN's own layout; write tensor.to_dense()");
+        }
+        match tensor.f_kind().ok().and_then(dtype_of) {
+            Some(dtype) => view(name, dtype, tensor).map_err(|error| match error {
+                Error::Torch(message) => Error::tensor(name, message),
+                other => other,
+            }),
+            None => refuse("has a dtype that is not written; cast or dequantize it first"),
+        }
+    });
+    let views: Vec<TensorView> = views.collect::<Result<_>>()?;
+    Ok(cellway_checkpoint::save_torch(path, views)?)
+}
+
+/// safetensors files of tensors.
+pub mod safetensors {
+    use super::*;
+    use cellway_checkpoint::safetensors as format;
+
+    /// Tensors by name, in the order of the names.
+    pub type Tensors = BTreeMap<String, Tensor>;
+
+    /// Writes `tensors`, whole or not at all. `metadata` goes into the header.
+    ///
+    /// # Errors
+    ///
+    /// On a dtype that is not written, and if the file cannot be written.
+    pub fn save<'a>(
+        path: &Path,
+        tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+        metadata: &[(&str, &str)],
+    ) -> Result<()> {
+        let views = tensors.into_iter().map(|(name, tensor)| {
+            let kind = tensor.kind();
+            match dtype_of(kind).filter(|&dtype| format::can_save(dtype)) {
+                Some(dtype) => view(name, dtype, tensor),
+                None => {
+                    let message = format!("safetensors has no dtype for {kind:?}");
+                    Err(Error::tensor(name, message))
+                }
+            }
+        });
+        let views: Vec<TensorView> = views.collect::<Result<_>>()?;
+        Ok(format::save(path, views, metadata)?)
+    }
+
+    /// Reads every tensor, to the CPU.
+    ///
+    /// # Errors
+    ///
+    /// On a file that is truncated or is not safetensors, on a name that is there
+    /// twice, on a dtype that tch lacks, and on anything else that the format
+    /// forbids.
+    pub fn load(path: &Path) -> Result<Tensors> {
+        let checkpoint = Checkpoint::open_safetensors(path)?;
+        if let Some(refusal) = checkpoint.refused().first() {
+            let message = format!("tensor {:?} {}", refusal.name, refusal.reason);
+            return Err(Error::file(path, message));
+        }
+        checkpoint
+            .tensors()
+            .iter()
+            .map(|tensor| Ok((tensor.name.clone(), checkpoint.tensor(&tensor.name)?)))
+            .collect()
     }
 }
 
-/// Some names as a message shows them.
-pub(crate) fn some_of(names: &[&str]) -> String {
-    const MOST: usize = 12;
-    match names.len() {
-        0 => "none".to_owned(),
-        count if count > MOST => format!("{}, ... ({count} in all)", names[..MOST].join(", ")),
-        _ => names.join(", "),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,8 @@ use tch::Kind;
 
 use super::{DtypeArg, say, say_json, warn};
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::recurrent::GateOrder;
 use crate::error::Error;
-use crate::model::import::{self, Roles, Settings, Wishes, Words};
+use crate::import::{self, GateOrder, ImportOptions, Roles, Settings, Words};
 use crate::model::{HeadKind, Model, Pooling};
 use crate::report::Table;
 use crate::text::{Rule, Tokenizer, UNK};
@@ -123,9 +122,9 @@ impl Import {
     pub fn run(&self) -> Result<()> {
         super::refuse_existing("--out", &self.out)?;
         let order: GateOrder = self.gate_order.parse()?;
-        let wishes = self.wishes()?;
+        let options = self.options()?;
         let checkpoint = Checkpoint::open(&self.file)?;
-        let roles = Roles::find(&checkpoint, &wishes)?;
+        let roles = Roles::find(&checkpoint, &options)?;
         if !roles.unexpected.is_empty() {
             let count = roles.unexpected.len();
             let names = roles.unexpected.join(", ");
@@ -148,21 +147,21 @@ impl Import {
         }
     }
 
-    fn wishes(&self) -> Result<Wishes> {
-        let mut wishes = Wishes::default();
+    fn options(&self) -> Result<ImportOptions> {
+        let mut options = ImportOptions::default();
         for wish in &self.map {
             let (role, name) = wish.split_once('=').unwrap_or((wish, ""));
             let place = match role {
-                "embedding" => &mut wishes.embedding,
-                "lstm" => &mut wishes.lstm,
-                "head" => &mut wishes.head,
+                "embedding" => &mut options.embedding,
+                "lstm" => &mut options.lstm,
+                "head" => &mut options.head,
                 _ => bail!("--map {wish}: must be embedding=NAME, lstm=NAME or head=NAME"),
             };
             if place.replace(name.to_owned()).is_some() {
                 bail!("--map {wish}: {role} is there twice");
             }
         }
-        Ok(wishes)
+        Ok(options)
     }
 
     fn tokenizer(

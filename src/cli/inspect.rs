@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{say, say_json};
-use crate::checkpoint::{Checkpoint, Recurrent, TensorInfo};
+use crate::checkpoint::{Checkpoint, TensorInfo};
 use crate::files::write_atomically;
-use crate::model::import::{embedding_candidates, head_candidates};
+use crate::import::{Recurrent, RecurrentExt, embedding_candidates, head_candidates};
 use crate::report::{Table, printable};
 
 /// The arguments of `cellway inspect`.

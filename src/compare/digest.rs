@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 
-use crate::checkpoint::safetensors::bytes_of;
+use crate::checkpoint::bytes_of;
 
 /// SHA-256, in hexadecimal, of the elements of a tensor in row-major order,
 /// little-endian, in its own dtype.

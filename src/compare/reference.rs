@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 use super::digest::digest;
 use crate::checkpoint::safetensors::{self, Tensors};
-use crate::checkpoint::{Checkpoint, DType};
+use crate::checkpoint::{Checkpoint, DType, dtype_of};
 use crate::error::{Error, Result};
 use crate::runtime::LIBTORCH_VERSION;
 use crate::train::optim::OptimizerKind;
@@ -100,7 +100,7 @@ impl Reference {
     /// Errors if it is no safetensors file, is of another version, or has not
     /// the tensors that make a reference.
     pub fn open(path: &Path, lstm: Option<&str>) -> Result<Reference> {
-        let file = Checkpoint::open_as(path, safetensors::read)?;
+        let file = Checkpoint::open_safetensors(path)?;
         let tensors = safetensors::load(path)?;
         let text = |key: &str| match file.json(key) {
             Ok(Value::String(text)) => Some(text),
@@ -276,7 +276,7 @@ impl Reference {
                 differ.push(format!("{name} is not in the reference"));
                 continue;
             };
-            let dtype = DType::of_kind(tensor.kind()).and_then(DType::safetensors_name);
+            let dtype = dtype_of(tensor.kind()).and_then(DType::safetensors_name);
             if weight.shape != tensor.size() {
                 differ.push(format!(
                     "{name} is {:?} here and {:?} there",

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::{Checkpoint, RecurrentKind};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::import::{RecurrentExt, RecurrentKind, lookup};
 use crate::lstm::{Lstm, LstmConfig};
 use crate::model::Model;
 
@@ -39,7 +40,7 @@ impl Subject {
         let checkpoint = Checkpoint::open(path)?;
         let all = checkpoint.recurrent();
         let one = match lstm {
-            Some(name) => crate::checkpoint::recurrent::lookup(&checkpoint, &all, name)?,
+            Some(name) => lookup(&checkpoint, &all, name)?,
             None => {
                 let lstms: Vec<_> = all.iter().filter(|one| one.kind.is_lstm()).collect();
                 match lstms[..] {

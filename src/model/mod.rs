@@ -8,7 +8,6 @@
 mod batch;
 mod config;
 mod directory;
-pub mod import;
 mod pooling;
 mod predict;
 pub mod python_module;
@@ -28,10 +27,10 @@ use crate::random::Stream;
 use crate::text::{PAD, Tokenizer, UNK};
 
 /// The names of the parameters outside of the LSTM; its own stand behind `lstm.`.
-const EMBEDDING: &str = "embedding.weight";
-const HEAD_WEIGHT: &str = "head.weight";
-const HEAD_BIAS: &str = "head.bias";
-const LSTM_PREFIX: &str = "lstm.";
+pub(crate) const EMBEDDING: &str = "embedding.weight";
+pub(crate) const HEAD_WEIGHT: &str = "head.weight";
+pub(crate) const HEAD_BIAS: &str = "head.bias";
+pub(crate) const LSTM_PREFIX: &str = "lstm.";
 
 /// How a classifier is run: everything has a default.
 #[derive(Clone, Copy, Debug, Default)]

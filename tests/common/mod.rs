@@ -2,9 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod browser;
-pub mod bytes;
 pub mod errors;
-pub mod reading;
 pub mod sandbox;
 pub mod tolerance;
 

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::parse_error::ParseError;
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,6 +29,24 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         message: String,
     },
+
+    /// The bytes of a checkpoint are not what its format says.
+    #[error("{}: {error}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, at which byte, and what to do.
+        error: ParseError,
+    },
+
+    /// A tensor cannot be read or written.
+    #[error("{tensor}: {message}")]
+    Tensor {
+        /// The name of the tensor.
+        tensor: String,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
 }
 
 impl Error {
@@ -42,5 +62,23 @@ impl Error {
             path: path.as_ref().to_path_buf(),
             message: message.into(),
         }
+    }
+
+    /// Creates the error of a tensor that cannot be read or written.
+    pub fn tensor(tensor: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Tensor {
+            tensor: tensor.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Lists names as a message shows them: the first twelve, and how many there are.
+pub fn some_of(names: &[&str]) -> String {
+    const MOST: usize = 12;
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count > MOST => format!("{}, ... ({count} in all)", names[..MOST].join(", ")),
+        _ => names.join(", "),
     }
 }

@@ -59,7 +59,7 @@ fn left(toy: &Toy, out: &str) -> Left {
     let none = |error| panic!("{error}");
     let (mut progress, tensors) = folder.snapshots().latest(none).unwrap().unwrap();
     let bytes = |tensors: &Tensors| -> Vec<(String, Vec<u8>)> {
-        let of = |tensor| crate::checkpoint::safetensors::bytes_of(tensor);
+        let of = |tensor| crate::checkpoint::bytes_of(tensor);
         tensors
             .iter()
             .map(|(name, tensor)| (name.clone(), of(tensor)))

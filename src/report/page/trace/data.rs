@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::TracePage;
-use crate::checkpoint::safetensors::bytes_of;
+use crate::checkpoint::bytes_of;
 use crate::error::{Error, Result};
 use crate::lstm::params::GATE_NAMES;
 use crate::report::trace::token;
