@@ -44,6 +44,10 @@ pub enum Error {
         message: String,
     },
 
+    /// Texts, labels or predictions could not be read, tokenized or measured.
+    #[error(transparent)]
+    Data(#[from] cellway_data::Error),
+
     /// A file could not be read or written.
     #[error(transparent)]
     Files(#[from] cellway_checkpoint::Error),
