@@ -39,6 +39,10 @@ pub enum Error {
         message: String,
     },
 
+    /// Texts, labels or predictions could not be read, tokenized or measured.
+    #[error(transparent)]
+    Data(#[from] cellway_data::Error),
+
     /// A file could not be read or written; for a checkpoint that is not what its
     /// format says, with the byte.
     #[error(transparent)]

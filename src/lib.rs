@@ -34,19 +34,19 @@
 //!
 //! # The rooms
 //!
-//! A room uses only those above it in this list:
+//! A room uses only those above it in this list. The first ones are crates of their own,
+//! which need no libtorch; this crate shows what they hold under its own names:
 //!
 //! | room | what it knows |
 //! |---|---|
-//! | [`error`], [`files`], [`random`] | errors, whole files, randomness without state |
+//! | [`cellway_checkpoint`] | [`files`] that are whole or absent |
+//! | [`cellway_data`] | [`random`]: numbers that are hashes; [`text`]: tokenizers, vocabularies, word vectors; [`data`]: labelled texts, splits, batches; [`metrics`]: accuracy, F1, intervals |
+//! | [`error`] | errors that a caller can act on |
 //! | [`runtime`] | devices, threads, what of CUDA is there |
 //! | [`lstm`] | the heart: tensors, nothing of text or files |
-//! | [`text`] | tokenizer, vocabulary, word vectors |
 //! | [`checkpoint`] | PyTorch's files, and others', in and out |
-//! | [`data`] | labelled texts, splits, batches |
 //! | [`model`] | embedding, LSTM, pooling, head; the model directory |
 //! | [`import`] | a checkpoint becomes a model: recurrent modules, recognition, mapping |
-//! | [`metrics`] | accuracy, F1, intervals |
 //! | [`train`] | the loop, its optimizers, the run folder |
 //! | [`sweep`] | a search over values of a training configuration |
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
@@ -61,25 +61,41 @@
 pub mod checkpoint;
 pub mod cli;
 pub mod compare;
-pub mod data;
 pub mod error;
 pub mod highway;
 pub mod import;
 pub mod lstm;
 mod memory;
-pub mod metrics;
 pub mod model;
 pub mod report;
 pub mod runtime;
 mod shim;
 pub mod sweep;
-pub mod text;
 pub mod trace;
 pub mod train;
 pub mod units;
 
 pub use cellway_checkpoint::files;
-pub use cellway_data::random;
+pub use cellway_data::{metrics, random};
+
+pub mod data {
+    //! Labelled texts, their splits, and batches of similar length, from [`cellway_data`].
+
+    pub use cellway_data::buckets::{Limit, epoch_batches, eval_batches, padding_share};
+    pub use cellway_data::readers::{
+        Dataset, Example, Format, ReadOptions, Reason, Row, Skipped, TextReader, has_labels, read,
+    };
+    pub use cellway_data::split::stratified;
+    pub use cellway_data::{Error, Result};
+}
+
+pub mod text {
+    //! Tokenizers, vocabularies and pretrained word vectors, from [`cellway_data`].
+
+    pub use cellway_data::tokenizer::{Piece, Rule, Tokenizer};
+    pub use cellway_data::vectors::Vectors;
+    pub use cellway_data::vocabulary::{PAD, PAD_ID, UNK, UNK_ID, Vocabulary};
+}
 
 /// Compiles and runs the Rust code of the README.
 #[cfg(doctest)]

@@ -418,7 +418,7 @@ impl Compare {
             }
             Some(path) => TextReader::open(path, &self.text_column)?
                 .map(|row| row.map(|row| row.text))
-                .collect::<crate::error::Result<Vec<String>>>()?,
+                .collect::<Result<Vec<String>, _>>()?,
             None if self.texts.is_empty() => {
                 check_size(subject, i64::from(self.batch), i64::from(self.time))?;
                 return Ok(None);

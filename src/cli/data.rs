@@ -6,8 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::warn;
-use crate::data::{self, Dataset, Format, ReadOptions, TextReader};
-use crate::error::Error;
+use crate::data::{self, Dataset, Error, Format, ReadOptions, TextReader};
 use crate::model::Model;
 
 /// A file or folder of labelled texts, and how it is read.

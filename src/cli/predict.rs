@@ -9,8 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{ModelArgs, warn};
-use crate::data::{Row, TextReader};
-use crate::error::Error;
+use crate::data::{self, Error, Row, TextReader};
 use crate::files::AtomicFile;
 use crate::model::{Prediction, Predictor};
 use crate::report::{Progress, printable};
@@ -193,7 +192,7 @@ impl Predict {
     }
 }
 
-type Rows = Box<dyn Iterator<Item = crate::error::Result<Row>>>;
+type Rows = Box<dyn Iterator<Item = data::Result<Row>>>;
 
 /// Texts from wherever they come.
 struct Input {
@@ -219,7 +218,7 @@ impl Input {
 
 /// As the readers of labelled texts: none is empty. One of punctuation alone may
 /// pass, as it does there.
-fn text(row: Row, origin: &Path) -> crate::error::Result<String> {
+fn text(row: Row, origin: &Path) -> data::Result<String> {
     if row.text.trim().is_empty() {
         let message = "the text is empty; --skip-bad leaves such rows out";
         return Err(Error::line(origin, row.line, message));

@@ -196,7 +196,7 @@ fn part(dataset: &Dataset, rows: &[usize]) -> Dataset {
     }
 }
 
-fn tokenizer(config: &Config, train: &Dataset) -> Result<Tokenizer> {
+fn tokenizer(config: &Config, train: &Dataset) -> data::Result<Tokenizer> {
     let rule = match config.text.tokenizer.as_str() {
         TextConfig::BASIC_ENGLISH => Rule::BasicEnglish,
         TextConfig::WHITESPACE => Rule::Whitespace { lower: true },
@@ -212,7 +212,7 @@ fn tokenizer(config: &Config, train: &Dataset) -> Result<Tokenizer> {
         .examples
         .iter()
         .map(|example| splitter.tokens(&example.text))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<data::Result<Vec<_>>>()?;
     let text = &config.text;
     let vocabulary = Vocabulary::build(texts, text.min_frequency, text.max_vocabulary);
     match &config.embedding.vectors {

@@ -1,4 +1,4 @@
-//! Pretrained word vectors from a text file.
+//! Pretrained word vectors, read from text files.
 
 use std::collections::{HashMap, hash_map::Entry};
 use std::fs::File;
@@ -41,7 +41,7 @@ pub struct Vectors {
 
 impl Vectors {
     /// Reads the vectors of the `wanted` words, such as
-    /// [`Vocabulary::words`](super::Vocabulary::words), on all cores.
+    /// [`Vocabulary::words`](crate::vocabulary::Vocabulary::words), on all cores.
     ///
     /// Every line is checked, that of an unwanted word too. The file is mapped
     /// into memory and must not be changed meanwhile.

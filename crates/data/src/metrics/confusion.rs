@@ -19,7 +19,7 @@ impl Confusion {
     /// below `classes`.
     pub fn new(classes: usize, truth: &[u32], predicted: &[u32]) -> Result<Self> {
         if truth.len() != predicted.len() {
-            return Err(Error::tensor(
+            return Err(Error::argument(
                 "predicted",
                 format!(
                     "has {} class ids for {} texts: give one per text",
@@ -29,7 +29,7 @@ impl Confusion {
             ));
         }
         if truth.is_empty() {
-            return Err(Error::tensor(
+            return Err(Error::argument(
                 "truth",
                 "has no class id: give at least one text to measure",
             ));
@@ -38,7 +38,7 @@ impl Confusion {
         for (index, (&row, &column)) in truth.iter().zip(predicted).enumerate() {
             for (name, id) in [("truth", row), ("predicted", column)] {
                 if id as usize >= classes {
-                    return Err(Error::tensor(
+                    return Err(Error::argument(
                         name,
                         format!(
                             "has class id {id} at index {index}, but there are {classes} labels (ids from 0)"

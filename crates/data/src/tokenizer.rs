@@ -1,4 +1,4 @@
-//! Text to ids, through a `tokenizer.json`.
+//! Tokenizers, which turn texts into token ids as a `tokenizer.json` says.
 
 mod pieces;
 mod words;
@@ -6,6 +6,7 @@ mod words;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
+use cellway_checkpoint::files::write_atomically;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use tokenizers::{
@@ -14,9 +15,8 @@ use tokenizers::{
 
 pub use self::pieces::Piece;
 use self::words::Words;
-use super::{UNK, Vocabulary};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::vocabulary::{UNK, Vocabulary};
 
 /// A final capital sigma, as Python's `str.lower` sees it: before it a cased
 /// letter, after it none, case-ignorable characters not counted on either

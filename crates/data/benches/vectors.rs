@@ -1,11 +1,11 @@
-//! Lines of word vectors read per second: 100 numbers a line, a tenth of the
-//! words wanted, on one core and on all.
+//! Measures how many lines of word vectors are read per second, on one core and on all:
+//! a line has 100 numbers, and a tenth of the words is wanted.
 
 use std::io::Write;
 use std::time::Duration;
 
-use cellway::random::Stream;
-use cellway::text::Vectors;
+use cellway_data::random::Stream;
+use cellway_data::vectors::Vectors;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const LINES: u64 = 100_000;

@@ -1,4 +1,4 @@
-//! The words a model knows, and their ids.
+//! Vocabularies: the words that a model knows, and their ids.
 
 use std::collections::HashMap;
 

@@ -1,13 +1,11 @@
-//! Labelled texts from files, parts of them, and the batches they are read in.
+//! Readers of labelled texts and of texts without labels, from files and folders.
 
-mod buckets;
 mod delimited;
 mod folders;
 mod jsonl;
 mod lines;
 mod rated;
 mod rows;
-mod split;
 mod texts;
 mod trees;
 
@@ -18,9 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use rows::Rows;
 
-pub use buckets::{Limit, epoch_batches, eval_batches, padding_share};
 pub use rows::{Reason, Skipped};
-pub use split::stratified;
 pub use texts::{Row, TextReader};
 
 /// A text and its class.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::buckets::{Limit, epoch_batches, eval_batches, padding_share};
 
 fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

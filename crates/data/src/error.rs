@@ -1,0 +1,104 @@
+//! The errors of this crate. Messages are lower-case, name the file, line or key, and say
+//! what to do.
+
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why data could not be read, written or measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file or folder.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+
+    /// One line of a text file is not what it should be.
+    #[error("{}:{line}: {message}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, counted from 1.
+        line: u64,
+        /// What is wrong with the line, and what to do.
+        message: String,
+    },
+
+    /// A file or folder as a whole is not what it should be.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
+
+    /// A setting has a value that it cannot take.
+    #[error("{key}: {message}")]
+    Config {
+        /// The key of the setting.
+        key: String,
+        /// What is wrong with the value, and what the key takes.
+        message: String,
+    },
+
+    /// An argument of a call does not fit the others.
+    #[error("{name}: {message}")]
+    Argument {
+        /// The name of the argument.
+        name: &'static str,
+        /// What the argument has, and what it should have.
+        message: String,
+    },
+
+    /// A file could not be written.
+    #[error(transparent)]
+    Checkpoint(#[from] cellway_checkpoint::Error),
+}
+
+impl Error {
+    /// Wraps an I/O error with the path that it is about, for `map_err`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+
+    /// Creates the error of a line, counted from 1.
+    pub fn line(path: impl AsRef<Path>, line: u64, message: impl Into<String>) -> Self {
+        Error::Line {
+            path: path.as_ref().to_path_buf(),
+            line,
+            message: message.into(),
+        }
+    }
+
+    /// Creates the error of a file that is not what it should be.
+    pub fn file(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Error::File {
+            path: path.as_ref().to_path_buf(),
+            message: message.into(),
+        }
+    }
+
+    /// Creates the error of a setting.
+    pub fn config(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Config {
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+
+    /// Creates the error of an argument.
+    pub(crate) fn argument(name: &'static str, message: impl Into<String>) -> Self {
+        Error::Argument {
+            name,
+            message: message.into(),
+        }
+    }
+}
