@@ -9,10 +9,10 @@ use std::path::Path;
 use common::sandbox::Sandbox;
 use serde_json::Value;
 
-/// A sandbox with the files of `scripts/import_reference.py`.
+/// A sandbox with the files of `scripts/reference/import_reference.py`.
 fn checkpoints() -> Sandbox {
     let sandbox = Sandbox::new();
-    let script = common::root().join("scripts/import_reference.py");
+    let script = common::root().join("scripts/reference/import_reference.py");
     common::run(common::python().arg(script).arg(sandbox.path()));
     sandbox
 }

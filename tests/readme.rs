@@ -84,7 +84,7 @@ fn every_other_command_is_run_by_a_test_of_the_scripts() {
         "CELLWAY_TWIN_TEXTS=all cargo test --release --test twin",
         // scripts/tests/test_benchmark.py, its parts; all of it takes an hour.
         "scripts/bench",
-        "scripts/data glove",  // scripts/tests/test_data.py, from a local server
+        "scripts/data glove",  // scripts/tests/test_data.py, from a file
         "scripts/data sst",    // the same
         "scripts/demo",        // scripts/test, one epoch
         "scripts/gpu-check",   // tests/gpu_check.rs, on the CPU
