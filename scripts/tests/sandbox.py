@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1]
-TOOLS = "bash sed cut sort head tail awk df uname readlink dirname ls flock tr ln mv rm mkdir sha256sum".split()
+TOOLS = "bash sed cut sort head tail awk grep df uname readlink dirname ls flock tr ln mv rm mkdir sha256sum".split()
 BASE = getattr(sys, "_base_executable", sys.executable)
 
 

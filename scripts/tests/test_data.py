@@ -34,6 +34,15 @@ class Folder(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
+    def run_main(self, archive, *arguments):
+        """What it says, and why it ends or an empty text."""
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            try:
+                data.main([*arguments, "--dir", str(self.folder)], {"demo": [archive]})
+            except SystemExit as end:
+                return out.getvalue(), str(end)
+        return out.getvalue(), ""
+
 
 class DataTest(Folder):
     """A zip archive in a folder, which curl fetches by its file:// address."""
@@ -50,74 +59,59 @@ class DataTest(Folder):
     def run_data(self, *arguments):
         names = {"t/a.txt": "x/a.txt", "t/b.txt": "x/b.txt"}
         files = {"x/a.txt": None, "x/b.txt": self.known}
-        archive = data.Archive(self.served.as_uri(), "x.zip", self.right, files, data.members(names))
-        self.out, self.err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(self.out), contextlib.redirect_stderr(self.err):
-            return data.main([*arguments, "--dir", str(self.folder)], {"demo": [archive]})
+        return self.run_main(data.Archive(self.served.as_uri(), "x.zip", self.right, files, data.members(names)), *arguments)
 
     def files(self):
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
 
-    def assert_whole(self):
+    def assert_made(self, *arguments):
+        said, error = self.run_data(*arguments)
+        self.assertEqual(error, "")
         self.assertEqual(self.files(), ["README.txt", "demo.sha256", "x/a.txt", "x/b.txt"])
         self.assertEqual((self.folder / "x/a.txt").read_bytes(), b"a" * 3_000_000)
+        return said
 
     def test_made_once_and_made_again_when_damaged(self):
-        self.assertEqual(self.run_data(), 0, self.err.getvalue())
-        self.assert_whole()
-        body = self.served.read_bytes()
-        self.served.unlink()
-        self.assertEqual(self.run_data("demo", "demo"), 0)
-        self.assertEqual(self.out.getvalue(), "demo: x/a.txt, x/b.txt: there, nothing to do\n")
-        self.served.write_bytes(body)
+        self.assert_made()
+        hidden = self.served.rename(self.server / "hidden")
+        self.assertEqual(self.assert_made("demo"), "demo: x/a.txt, x/b.txt: there, nothing to do\n")
+        hidden.rename(self.served)
         (self.folder / "x/a.txt").write_text("cut")
-        self.assertEqual(self.run_data("all"), 0)
-        self.assertIn("demo: x/a.txt: missing or damaged", self.out.getvalue())
-        self.assert_whole()
+        self.assertIn("demo: x/a.txt: missing or damaged", self.assert_made("all"))
 
     def test_a_cut_download_goes_on(self):
         self.folder.mkdir()
         body = self.served.read_bytes()
         (self.folder / "x.zip.part").write_bytes(body[:1000])
         self.served.write_bytes(b"?" * 1000 + body[1000:])
-        self.assertEqual(self.run_data(), 0, self.err.getvalue())
-        self.assert_whole()
+        self.assert_made()
 
     def test_an_archive_with_another_digest_is_refused(self):
         self.right = "0" * 64
-        self.assertEqual(self.run_data(), 1)
-        self.assertIn("x.zip.part: not the expected file (SHA-256 0000", self.err.getvalue())
-        self.assertIn("remove it and run this again", self.err.getvalue())
+        self.assertRegex(self.run_data()[1], r"x\.zip\.part: not the expected file .SHA-256 0000.* remove it and run this")
         self.assertEqual(self.files(), ["README.txt", "x.zip.part"])
 
     def test_a_file_that_comes_out_wrong_is_not_kept(self):
         self.known = sha256(b"other")
-        self.assertEqual(self.run_data(), 1)
-        self.assertIn("x/b.txt: came out with SHA-256", self.err.getvalue())
+        self.assertIn("x/b.txt: came out with SHA-256", self.run_data()[1])
         self.assertFalse((self.folder / "x").exists())
         self.known = sha256(b"b" * 3_000_000)
-        self.assertEqual(self.run_data(), 0)
-        self.assert_whole()
+        self.assert_made()
 
     def test_no_network_and_an_archive_placed_by_hand(self):
         body = self.served.read_bytes()
         self.served.unlink()
-        self.assertEqual(self.run_data(), 1)
-        self.assertRegex(self.err.getvalue(), r"curl failed .* put it at .*data/x\.zip\.")
+        self.assertRegex(self.run_data()[1], r"curl failed .* put it at .*data/x\.zip\.")
         (self.folder / "x.zip").write_bytes(body)
-        self.assertEqual(self.run_data(), 0)
-        self.assertIn("x.zip", self.files())
+        self.assertEqual(self.run_data()[1], "")
+        self.assertEqual(self.files(), ["README.txt", "demo.sha256", "x.zip", "x/a.txt", "x/b.txt"])
 
     def test_two_runs_take_turns(self):
         self.folder.mkdir()
+        command = [sys.executable, LIB / "data.py", "demo", "--dir", self.folder]
         offline = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
         with data.locked(self.folder):
-            run = subprocess.Popen(
-                [sys.executable, LIB / "data.py", "demo", "--dir", self.folder],
-                env=os.environ | offline,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
+            run = subprocess.Popen(command, env=os.environ | offline, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             with self.assertRaises(subprocess.TimeoutExpired):
                 run.wait(1)
             self.assertEqual(self.files(), [])
@@ -152,13 +146,11 @@ class PipTest(Folder):
         body = (self.server / "marked-1.0.tar.gz").read_bytes()
         links = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.server), "PIP_CONFIG_FILE": os.devnull}
         with unittest.mock.patch.dict(os.environ, links):
-            for digest, code in (("0" * 64, 1), (sha256(body), 0)):
-                files = {"m.txt": sha256(body)}
+            for digest, error in (("0" * 64, "failed with code 1"), (sha256(body), "")):
                 unpack = lambda path: [("m.txt", [path.read_bytes()])]  # noqa: E731
-                archive = data.Archive("marked==1.0", "marked-1.0.tar.gz", digest, files, unpack)
-                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                    self.assertEqual(data.main(["--dir", str(self.folder)], {"demo": [archive]}), code)
-                self.assertEqual((self.folder / "m.txt").exists(), code == 0)
+                archive = data.Archive("marked==1.0", "marked-1.0.tar.gz", digest, {"m.txt": sha256(body)}, unpack)
+                self.assertIn(error, self.run_main(archive)[1])
+                self.assertEqual((self.folder / "m.txt").exists(), not error)
         self.assertFalse(mark.exists())
 
 

@@ -1,4 +1,4 @@
-"""scripts/test asks for every step, in its order."""
+"""scripts/test and scripts/prove ask cargo for what they should, and say how it went."""
 
 import subprocess
 import unittest
@@ -82,6 +82,41 @@ class TestTest(Sandbox):
         run = self.run_test()
         self.assertEqual(run.returncode, 2)
         self.assertIn("rustup component add rustfmt clippy", run.stderr)
+
+
+class ProveTest(Sandbox):
+    """scripts/prove with a cargo that passes, but fails with our portable loops."""
+
+    def setUp(self):
+        super().setUp()
+        (self.bin / "env").symlink_to("/usr/bin/env")
+        (self.project / "scripts/setup").write_text("#!/usr/bin/env bash\n")
+        said = 'echo "test result: ok. 5 passed; 0 failed;"'
+        failed = 'printf "failures:\n    a::b\n\ntest result: FAILED. 3 passed; 1 failed;\n"; exit 101'
+        self.fake("cargo", f'echo "$* ${{CELLWAY_KILLS:-}}"; {said}; [ "${{CELLWAY_ISA:-}}" != portable ] || {{ {failed}; }}')
+
+    def test_a_line_for_each_proof(self):
+        run = self.run_script("prove", "parity", "resume", CELLWAY_SHARED_DATA=str(self.folder))
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertEqual(
+            run.stdout,
+            "CELLWAY_PARITY_CASES=10000: 5 passed, 0 failed\nCELLWAY_RESUME=all CELLWAY_KILLS=100: 10 passed, 0 failed\n",
+        )
+        log = (self.project / "target/prove/CELLWAY_RESUME-all-CELLWAY_KILLS-100.log").read_text()
+        self.assertIn("test --release --no-fail-fast --test resume -- --nocapture --include-ignored 100\n", log)
+
+    def test_paths(self):
+        run = self.run_script("prove", "paths")
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertIn("\nATEN_CPU_CAPABILITY=default: 10 passed, 0 failed\n", run.stdout)
+        self.assertIn("\nCELLWAY_ISA=portable: 16 passed, 2 failed (exit code 101)\n    a::b\n    target/prove/", run.stdout)
+        log = (self.project / "target/prove/CELLWAY_ISA-portable.log").read_text()
+        self.assertRegex(log, "--test=lstm_parity .* -- --nocapture \n(.*\n)*.*--lib lstm:: -- --nocapture \n")
+
+    def test_arguments(self):
+        run = self.run_script("prove", "everything")
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("unknown argument 'everything'", run.stderr)
 
 
 if __name__ == "__main__":
