@@ -1,5 +1,5 @@
 //! Every kind of checkpoint that torch writes, made by torch itself and read
-//! back without it: `scripts/golden.py` says what is in the matrix, and what its
+//! back without it: `scripts/reference/golden.py` says what is in the matrix, and what its
 //! manifest looks like.
 
 mod common;
@@ -303,7 +303,7 @@ impl Checks<'_> {
 fn everything_that_torch_saves_is_read_bit_for_bit() {
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let script = common::root().join("scripts/golden.py");
+    let script = common::root().join("scripts/reference/golden.py");
     common::run(common::python().arg(script).arg(folder.path()));
     let read = |name: &str| std::fs::read(folder.path().join(name)).expect(name);
     let manifest: Manifest = serde_json::from_slice(&read("manifest.json")).expect("a manifest");

@@ -413,7 +413,7 @@ fn the_usual_causes_are_named() {
     // A bare reference whose batch and time differ in size, read the wrong way.
     let out = sandbox.path().join("mistakes");
     let mut python = common::python();
-    let script = common::root().join("scripts/mistakes.py");
+    let script = common::root().join("scripts/reference/mistakes.py");
     common::run(python.arg(script).args(["5,7,2,2,4,9", "--out"]).arg(&out));
     let listed = fs::read_to_string(out.join("mistakes.json")).unwrap();
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();

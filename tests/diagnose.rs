@@ -1,4 +1,4 @@
-//! References that torch in Python made with a mistake (`scripts/mistakes.py`):
+//! References that torch in Python made with a mistake (`scripts/reference/mistakes.py`):
 //! each is put down to what was done.
 
 mod common;
@@ -66,7 +66,7 @@ fn mistakes_in_python_are_told_by_name() {
         let out = folder.path().join(sizes);
         let mut python = common::python();
         python
-            .arg(common::root().join("scripts/mistakes.py"))
+            .arg(common::root().join("scripts/reference/mistakes.py"))
             .args([sizes, "--out"])
             .arg(&out);
         if f64 {

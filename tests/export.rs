@@ -27,7 +27,7 @@ const TEXTS: [&str; 5] = [
 fn reference(arguments: &[&str], folder: &Path) -> String {
     let mut command = common::python();
     command
-        .arg(common::root().join("scripts/export_reference.py"))
+        .arg(common::root().join("scripts/reference/export_reference.py"))
         .args(arguments)
         .current_dir(folder);
     common::run(&mut command)

@@ -11,10 +11,10 @@ use common::tolerance::tolerance;
 use serde_json::Value;
 use tch::Kind;
 
-/// A sandbox with the files of `scripts/import_reference.py`.
+/// A sandbox with the files of `scripts/reference/import_reference.py`.
 fn checkpoints() -> Sandbox {
     let sandbox = Sandbox::new();
-    let script = common::root().join("scripts/import_reference.py");
+    let script = common::root().join("scripts/reference/import_reference.py");
     common::run(common::python().arg(script).arg(sandbox.path()));
     sandbox
 }

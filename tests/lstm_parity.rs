@@ -472,7 +472,7 @@ fn equals_torch_in_python_and_tch() {
         safetensors::save(&at("cases.safetensors"), stored, &[]).unwrap();
         common::run(
             common::python()
-                .arg(common::root().join("scripts/lstm_reference.py"))
+                .arg(common::root().join("scripts/reference/lstm_reference.py"))
                 .args([
                     at("cases.json"),
                     at("cases.safetensors"),

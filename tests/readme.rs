@@ -78,16 +78,15 @@ fn every_other_command_is_run_by_a_test_of_the_scripts() {
         .filter(|line| !line.starts_with("cellway "))
         .collect();
     let run_elsewhere = [
-        // tests/lstm_parity.rs, with more cases than there is time for.
-        "CELLWAY_PARITY_CASES=10000 cargo test --release --test lstm_parity",
-        // tests/twin.rs, with more texts than there is time for.
-        "CELLWAY_TWIN_TEXTS=all cargo test --release --test twin",
         // scripts/tests/test_benchmark.py, its parts; all of it takes an hour.
         "scripts/bench",
-        "scripts/data glove",  // scripts/tests/test_data.py, from a local server
+        "scripts/data glove",  // scripts/tests/test_data.py, from a file
         "scripts/data sst",    // the same
         "scripts/demo",        // scripts/test, one epoch
         "scripts/gpu-check",   // tests/gpu_check.rs, on the CPU
+        // tests/lstm_parity.rs and tests/twin.rs, with more than there is time for.
+        "scripts/prove parity",
+        "scripts/prove twin",
         "scripts/setup --cpu", // scripts/tests/test_setup.py, from wheels of its own
         "scripts/test",        // who runs this
     ];

@@ -133,7 +133,7 @@ fn assert_parity(texts: &[String]) {
     let file = folder.path().join("tokenizer.json");
     tokenizer.save(&file).unwrap();
     let mut reference = common::python()
-        .arg(common::root().join("scripts/tokenizer_reference.py"))
+        .arg(common::root().join("scripts/reference/tokenizer_reference.py"))
         .arg(&file)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

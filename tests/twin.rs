@@ -1,5 +1,5 @@
 //! The whole seed model (embedding, LSTM, last state, linear layer, sigmoid)
-//! trained for one epoch by plain PyTorch, `scripts/twin.py`, and by
+//! trained for one epoch by plain PyTorch, `scripts/reference/twin.py`, and by
 //! [`cellway::train::fit`]: from the same weights over the same batches, and held
 //! together at each step and in what the trained models say.
 //!
@@ -93,7 +93,7 @@ impl Start {
         let out = self.at(&format!("twin {dtype} {more:?}"));
         common::run(
             common::python()
-                .arg(common::root().join("scripts/twin.py"))
+                .arg(common::root().join("scripts/reference/twin.py"))
                 .args([self.at("start"), self.at("train.jsonl")])
                 .args(["--out".into(), out.clone()])
                 .args(["--batches".into(), self.at("batches.json")])

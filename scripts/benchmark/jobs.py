@@ -1,4 +1,4 @@
-"""Whole jobs, as users have them: Cellway's command against scripts/twin.py, which is the
+"""Whole jobs, as users have them: Cellway's command against scripts/reference/twin.py, which is the
 same model written in plain PyTorch, both from the start of the process to its end.
 
 What both made of a job is held against each other; where it differs there is no result.
@@ -21,7 +21,7 @@ from report_jobs import report  # noqa: F401  what __main__.py calls
 SECTION = "jobs"
 HERE = pathlib.Path(__file__).resolve().parent
 CELLWAY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/cellway"
-TWIN = ROOT / "scripts/twin.py"
+TWIN = ROOT / "scripts/reference/twin.py"
 REVIEWS = ROOT / "data/movie_reviews.tsv"
 GLOVE = ROOT / "data/glove.6B.50d.txt"
 

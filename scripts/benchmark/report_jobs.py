@@ -5,7 +5,7 @@ from report import table
 SECTION = "jobs"
 PICTURE = "jobs.png"
 
-TEXT = """Whole jobs by Cellway's command and by `scripts/twin.py`, the same model in plain
+TEXT = """Whole jobs by Cellway's command and by `scripts/reference/twin.py`, the same model in plain
 PyTorch as a good user writes it. A process is timed from its start to its end, with reading,
 tokenization and writing; who is measured inside of one is named. In brackets are quartiles
 over the rounds; a ratio is how many times longer the other one took, in the same round."""

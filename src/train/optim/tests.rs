@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use super::*;
 use crate::checkpoint::safetensors;
 
-/// The problem that `scripts/optim_reference.py` states, on its way.
+/// The problem that `scripts/reference/optim_reference.py` states, on its way.
 struct Problem {
     leaves: [Tensor; 2],
     optimizer: Optimizer,
@@ -117,7 +117,7 @@ fn optimizers() -> [(&'static str, OptimizerSettings, f64); 13] {
 fn equals_torch_over_100_steps() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join(".venv/bin/python"))
-        .arg(root.join("scripts/optim_reference.py"))
+        .arg(root.join("scripts/reference/optim_reference.py"))
         .output()
         .expect("the project's Python; run scripts/setup");
     assert!(

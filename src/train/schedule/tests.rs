@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::*;
 
-/// What `scripts/schedule_reference.py` prints.
+/// What `scripts/reference/schedule_reference.py` prints.
 #[derive(Deserialize)]
 struct Reference {
     rates: BTreeMap<String, Vec<f64>>,
@@ -18,7 +18,7 @@ struct Reference {
 fn reference() -> Reference {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join(".venv/bin/python"))
-        .arg(root.join("scripts/schedule_reference.py"))
+        .arg(root.join("scripts/reference/schedule_reference.py"))
         .output()
         .expect("the project's Python; run scripts/setup");
     assert!(

@@ -16,7 +16,7 @@ use crate::model::Pass;
 fn python(arguments: &[&str]) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join(".venv/bin/python"))
-        .arg(root.join("scripts/precision_reference.py"))
+        .arg(root.join("scripts/reference/precision_reference.py"))
         .args(arguments)
         .output()
         .expect("the project's Python; run scripts/setup");

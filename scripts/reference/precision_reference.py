@@ -1,10 +1,10 @@
 """What torch.autocast and torch.amp.GradScaler do, for the tests of src/train.
 
-    python scripts/precision_reference.py scale
+    python scripts/reference/precision_reference.py scale
         The scale after each of 4600 steps whose gradients overflow at the steps
         0, 1, 2 and 2500, as JSON.
 
-    python scripts/precision_reference.py step FILE.safetensors bf16|f16
+    python scripts/reference/precision_reference.py step FILE.safetensors bf16|f16
         FILE holds a classifier's parameters by the names of its model directory,
         token ids `ids` [B, T] and classes `truth` [B]; all texts have length T, the
         LSTM has one layer and one direction, the last state is read by a head of two

@@ -1,9 +1,9 @@
 """The twin of `cellway train` and `cellway predict`: the same model as plain PyTorch.
 
-    python scripts/twin.py MODEL TRAIN.jsonl --out DIR [--predict TEST.jsonl] ...
-    python scripts/twin.py --score MODEL --input TEXTS.txt --output PREDICTIONS.jsonl
-    python scripts/twin.py --score MODEL --text "A good film."
-    python scripts/twin.py MODEL --latency 2000 --input TEXTS.txt
+    python scripts/reference/twin.py MODEL TRAIN.jsonl --out DIR [--predict TEST.jsonl] ...
+    python scripts/reference/twin.py --score MODEL --input TEXTS.txt --output PREDICTIONS.jsonl
+    python scripts/reference/twin.py --score MODEL --text "A good film."
+    python scripts/reference/twin.py MODEL --latency 2000 --input TEXTS.txt
 
 MODEL is a cellway model directory: its weights are the start. What tests and
 benchmarks hold cellway against: an embedding, nn.LSTM, the last state, a linear

@@ -1,6 +1,6 @@
 """Writes the golden matrix: checkpoints of every kind, and what is in them.
 
-    python scripts/golden.py FOLDER
+    python scripts/reference/golden.py FOLDER
 
 tests/checkpoint_golden.rs reads the files back without Python. What is expected
 comes from loading each file with its own library (torch.load, torch.jit.load,

@@ -1,6 +1,6 @@
 """Runs torch.nn.LSTM on the cases of tests/lstm_parity.rs.
 
-    python scripts/lstm_reference.py CASES.json CASES.safetensors REFERENCE.safetensors
+    python scripts/reference/lstm_reference.py CASES.json CASES.safetensors REFERENCE.safetensors
 
 CASES.json is a list of {name, tensors, config, lengths, dtype}. The tensors of a
 case are stored under `TENSORS/`: x, h0, c0, each parameter, and the weights wy,

@@ -1,6 +1,6 @@
 """Runs torch.optim on a small problem, for the tests of src/train/optim.
 
-    python scripts/optim_reference.py
+    python scripts/reference/optim_reference.py
 
 The problem: theta_k = sin(k) (k = 0..5), the second group theta_k = cos(k) with a
 tenth of the rate; loss at step t: sum((theta - target_t)^4 / 4) with

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Failed(Exception):
@@ -71,7 +71,7 @@ class Lab:
         return self.run([self.binary, *arguments], code, **more)
 
     def python(self, script, *arguments, **more):
-        return self.run([sys.executable, ROOT / "scripts" / script, *arguments], **more)
+        return self.run([sys.executable, ROOT / "scripts/reference" / script, *arguments], **more)
 
     def run(self, command, code=0, environment=(), stop_when=None, watch=False):
         """`stop_when`: a question; SIGTERM follows when it is first answered with yes.

@@ -1,6 +1,6 @@
 """Makes the checkpoints of tests/import.rs, with what torch computes from them.
 
-    python scripts/import_reference.py FOLDER
+    python scripts/reference/import_reference.py FOLDER
 
 A small classifier of sentences under names of its own (`enc.emb`, `enc.rnn`,
 `out.fc`) is saved in the ways that people save theirs; `probabilities.json` has

@@ -1,6 +1,6 @@
 """Runs torch.optim.lr_scheduler, for the tests of src/train/schedule.
 
-    python scripts/schedule_reference.py
+    python scripts/reference/schedule_reference.py
 
 Prints JSON: for each schedule the learning rates of steps 0, 1, 2, ..., with a
 rate of 0.05 of a run of 60 steps; of a plateau those after each dev value of

@@ -1,7 +1,7 @@
 """Does with the files of `cellway export` what a PyTorch user does with them.
 
-    python scripts/export_reference.py again FILE.pt AGAIN.pt AGAIN.safetensors
-    python scripts/export_reference.py probabilities TEXTS.json FOLDER ...
+    python scripts/reference/export_reference.py again FILE.pt AGAIN.pt AGAIN.safetensors
+    python scripts/reference/export_reference.py probabilities TEXTS.json FOLDER ...
 
 `again` loads a file and saves it with torch.save and, where the format has all
 of its dtypes, with safetensors (`-` for not).

@@ -1,6 +1,6 @@
 """Holds probabilities of cellway against torch's, from the same model directory.
 
-    python scripts/torch_check.py MODEL TEXTS.jsonl NAME=PREDICTIONS.jsonl ...
+    python scripts/reference/torch_check.py MODEL TEXTS.jsonl NAME=PREDICTIONS.jsonl ...
 
 Runs the model on the texts with torch.nn and Hugging Face's tokenizers, as a
 PyTorch user would, and prints for each pair (torch and the named files, as

@@ -7,7 +7,7 @@ import json
 import statistics
 import sys
 
-from gpu_lab import Failed, NotRun, read_jsonl, sha256, write_jsonl
+from lab import Failed, NotRun, read_jsonl, sha256, write_jsonl
 
 # Of probabilities in f32, as docs/compare.md has it for values.
 PREDICTIONS = {"cpu": 2e-6, "cuda": 1e-4}
@@ -246,7 +246,7 @@ def file_of(lab, run, name):
 
 
 def throughput(lab):
-    """Tokens a second of training beside scripts/twin.py: the same sizes, texts and
+    """Tokens a second of training beside scripts/reference/twin.py: the same sizes, texts and
     batches of similar length; alternating. Of each run the median epoch behind the
     first, of each side the median run."""
     rounds = 3 if lab.quick else 5
