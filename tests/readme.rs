@@ -80,10 +80,10 @@ fn every_other_command_is_run_by_a_test_of_the_scripts() {
     let run_elsewhere = [
         // scripts/tests/test_benchmark.py, its parts; all of it takes an hour.
         "scripts/bench",
-        "scripts/data glove",  // scripts/tests/test_data.py, from a file
-        "scripts/data sst",    // the same
-        "scripts/demo",        // scripts/test, one epoch
-        "scripts/gpu-check",   // tests/gpu_check.rs, on the CPU
+        "scripts/data glove", // scripts/tests/test_data.py, from a file
+        "scripts/data sst",   // the same
+        "scripts/demo",       // scripts/test, one epoch
+        "scripts/gpu-check",  // tests/gpu_check.rs, on the CPU
         // tests/lstm_parity.rs and tests/twin.rs, with more than there is time for.
         "scripts/prove parity",
         "scripts/prove twin",
