@@ -60,6 +60,16 @@ pub fn dtype_of(kind: Kind) -> Option<DType> {
     Some(row.0)
 }
 
+/// The short name of the dtype of a model's parameters: `f32`, `f64`, `f16`, `bf16`.
+pub fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Double => "f64",
+        Kind::Half => "f16",
+        Kind::BFloat16 => "bf16",
+        _ => "f32",
+    }
+}
+
 /// The tensors of a checkpoint as tensors of `tch`.
 pub trait CheckpointExt {
     /// Reads a tensor, row-major, on the CPU, in its own dtype.

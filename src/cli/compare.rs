@@ -9,10 +9,8 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 
 use super::{DeviceArg, DtypeArg, EngineArg, refuse_existing, say, say_json};
-use crate::checkpoint::safetensors;
-use crate::compare::{
-    Comparison, Origin, Reference, Settings, Subject, Verdict, compare, dtype_name, python,
-};
+use crate::checkpoint::{dtype_name, safetensors};
+use crate::compare::{Comparison, Origin, Reference, Settings, Subject, Verdict, compare, python};
 use crate::data::TextReader;
 use crate::lstm::Engine;
 use crate::report::{ComparisonPage, Progress, comparison_page, comparison_text};

@@ -10,8 +10,8 @@ use tch::{Kind, Tensor};
 
 use super::compare::check_new_file;
 use super::{DeviceArg, DtypeArg, say, say_json};
-use crate::checkpoint::safetensors;
-use crate::compare::{Subject, dtype_name};
+use crate::checkpoint::{dtype_name, safetensors};
+use crate::compare::Subject;
 use crate::report::{Progress, Screen, TracePage, trace_page, trace_picture, trace_text};
 use crate::trace::{self, Place, Recording};
 

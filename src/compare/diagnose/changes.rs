@@ -295,7 +295,7 @@ fn matrices(config: &LstmConfig, changes: &mut Vec<Change>) {
 /// Weights that were rounded on the reference's side.
 fn rounding(case: &Case, changes: &mut Vec<Change>) {
     for kind in super::dtype::coarser(case.evidence.input.kind()) {
-        let dtype = crate::compare::dtype_name(kind);
+        let dtype = crate::checkpoint::dtype_name(kind);
         changes.push(Change {
             cause: Cause::Dtype(kind),
             what: format!(

@@ -4,8 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::case::{Case, Fit, plain, rms, run};
 use super::{Cause, Certainty, Diagnosis};
+use crate::checkpoint::dtype_name;
 use crate::checkpoint::safetensors::Tensors;
-use crate::compare::dtype_name;
 use crate::error::Result;
 use crate::lstm::State;
 use crate::lstm::params::uniform;
