@@ -43,6 +43,10 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] cellway_data::Error),
 
+    /// An architecture is impossible, or a model folder could not be read or written.
+    #[error(transparent)]
+    Graph(#[from] cellway_graph::Error),
+
     /// A file could not be read or written; for a checkpoint that is not what its
     /// format says, with the byte.
     #[error(transparent)]

@@ -41,11 +41,12 @@
 //! |---|---|
 //! | [`cellway_checkpoint`] | [`files`] that are whole or absent |
 //! | [`cellway_data`] | [`random`]: numbers that are hashes; [`text`]: tokenizers, vocabularies, word vectors; [`data`]: labelled texts, splits, batches; [`metrics`]: accuracy, F1, intervals |
+//! | [`cellway_graph`] | the architectures of LSTMs and classifiers, their limits, the model folder |
 //! | [`error`] | errors that a caller can act on |
 //! | [`runtime`] | devices, threads, what of CUDA is there |
 //! | [`lstm`] | the heart: tensors, nothing of text or files |
 //! | [`checkpoint`] | PyTorch's files, and others', in and out |
-//! | [`model`] | embedding, LSTM, pooling, head; the model directory |
+//! | [`model`] | embedding, LSTM, pooling and head with trainable parameters |
 //! | [`import`] | a checkpoint becomes a model: recurrent modules, recognition, mapping |
 //! | [`train`] | the loop, its optimizers, the run folder |
 //! | [`sweep`] | a search over values of a training configuration |

@@ -10,7 +10,6 @@
 
 mod call;
 pub mod cell;
-mod config;
 mod frozen;
 mod fused;
 mod native;
@@ -20,17 +19,18 @@ mod regularization;
 #[cfg(test)]
 mod tests;
 
+pub use cellway_graph::lstm::LstmConfig;
+pub use cellway_graph::regularization::Regularization;
 use tch::{Device, Kind, Tensor};
 
 pub(crate) use self::call::Ragged;
 pub use self::call::{Call, Engine, Output, State};
 use self::call::{Prepared, expect_fit, expect_place, expect_shape};
-pub use self::config::LstmConfig;
-pub(crate) use self::config::{PARAMETER_LIMIT, SIZE_LIMIT};
 pub use self::frozen::{Frozen, FrozenWeights};
 pub use self::params::{BiasInit, CellParams, Init};
 pub use self::plain::Trace;
-pub use self::regularization::{Mode, Regularization};
+pub use self::regularization::Mode;
+pub(crate) use self::regularization::expect_reach;
 use crate::error::{Error, Result};
 use crate::random::Stream;
 use crate::shim;
@@ -195,9 +195,7 @@ impl Lstm {
             return call.engine;
         }
         let inside = call.mode != Mode::Eval
-            && (self.config.regularization)
-                .expect_reach(Engine::Fused)
-                .is_err();
+            && expect_reach(&self.config.regularization, Engine::Fused).is_err();
         match self.place() {
             (Kind::Float | Kind::Double, Device::Cpu) => Engine::Native,
             _ if inside => Engine::Plain,
@@ -229,7 +227,7 @@ impl Lstm {
             start,
         } = &prepared;
         if call.mode != Mode::Eval {
-            self.config.regularization.expect_reach(call.engine)?;
+            expect_reach(&self.config.regularization, call.engine)?;
         }
         let dropped = self.weights_dropped(call.mode);
         let lstm = dropped.as_ref().unwrap_or(self);

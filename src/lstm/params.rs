@@ -21,8 +21,8 @@ use super::LstmConfig;
 use crate::error::{Error, Result};
 use crate::random::Stream;
 
-/// The number of blocks in the rows of a weight.
-pub const GATES: i64 = 4;
+/// The number of blocks in the rows of a weight, one for each gate.
+pub use cellway_graph::lstm::GATES;
 
 /// The order of the blocks: input, forget, candidate, output. Keras and
 /// cuDNN have the same; ONNX has i o f g, TensorFlow's `BasicLSTMCell` i g f o.

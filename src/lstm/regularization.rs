@@ -2,10 +2,9 @@
 //! forms. The masks are hashes of (seed, step, place, position), so that they are
 //! the same on every device and after a resume, and no generator has a state.
 
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Engine, Lstm};
+use super::{Engine, Lstm, Regularization};
 use crate::error::{Error, Result};
 use crate::random::Stream;
 use crate::runtime;
@@ -75,76 +74,19 @@ impl Mode {
     }
 }
 
-/// Dropout inside of an LSTM beyond that of `torch.nn.LSTM`. All of it is 0, or
-/// off, unless it is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Regularization {
-    /// Dropout between layers has one mask for all steps of a text (Gal and
-    /// Ghahramani, "A theoretically grounded application of dropout in recurrent
-    /// neural networks", 2016), not one for each.
-    pub variational: bool,
-    /// On the hidden state that a step reads, one mask for all steps of a text (Gal
-    /// and Ghahramani 2016).
-    pub recurrent_dropout: f64,
-    /// On the candidate, a new mask for each step: the cell state forgets nothing by
-    /// it (Semeniuta et al., "Recurrent dropout without memory loss", 2016).
-    pub candidate_dropout: f64,
-    /// On the elements of the recurrent matrices (Merity et al., "Regularizing and
-    /// optimizing LSTM language models", 2018).
-    pub weight_drop: f64,
-    /// The share of the cell state that stays as it is at each step (Krueger et al.,
-    /// "Zoneout", 2017); in evaluation none.
-    pub zoneout_cell: f64,
-    /// The same of the hidden state.
-    pub zoneout_hidden: f64,
-}
-
-impl Regularization {
-    /// The key of something that happens inside of a step, where the fused engine
-    /// cannot reach.
-    fn inside_of_a_step(&self) -> Option<&'static str> {
-        self.probabilities()
-            .into_iter()
-            .find(|&(key, probability)| key != "weight_drop" && probability > 0.0)
-            .map(|(key, _)| key)
-    }
-
-    /// Each probability with its key.
-    fn probabilities(&self) -> [(&'static str, f64); 5] {
-        [
-            ("recurrent_dropout", self.recurrent_dropout),
-            ("candidate_dropout", self.candidate_dropout),
-            ("weight_drop", self.weight_drop),
-            ("zoneout_cell", self.zoneout_cell),
-            ("zoneout_hidden", self.zoneout_hidden),
-        ]
-    }
-
-    /// Errors if this engine cannot train so.
-    pub(crate) fn expect_reach(&self, engine: Engine) -> Result<()> {
-        match self.inside_of_a_step() {
-            Some(key) if engine == Engine::Fused => {
-                let message = "happens inside of a step, where libtorch's LSTM does not reach; \
-                               train with engine native or plain, or set it to 0";
-                Err(Error::config(format!("regularization.{key}"), message))
-            }
-            _ => Ok(()),
+/// Checks that an engine can train with these settings.
+///
+/// # Errors
+/// The key of a setting that acts inside of a time step, where the fused engine does not
+/// reach.
+pub(crate) fn expect_reach(regularization: &Regularization, engine: Engine) -> Result<()> {
+    match regularization.inside_step() {
+        Some(key) if engine == Engine::Fused => {
+            let message = "happens inside of a step, where libtorch's LSTM does not reach; \
+                           train with engine native or plain, or set it to 0";
+            Err(Error::config(format!("regularization.{key}"), message))
         }
-    }
-
-    /// Says which is no probability.
-    pub(crate) fn validate(&self) -> Result<()> {
-        let probabilities = self.probabilities().into_iter();
-        for (key, probability) in probabilities {
-            if !(0.0..1.0).contains(&probability) {
-                return Err(Error::config(
-                    format!("regularization.{key}"),
-                    format!("must be in [0, 1), not {probability}"),
-                ));
-            }
-        }
-        Ok(())
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,6 @@
 //! softmax.
 
 mod batch;
-mod config;
 mod directory;
 mod pooling;
 mod predict;
@@ -14,11 +13,11 @@ pub mod python_module;
 #[cfg(test)]
 mod tests;
 
+pub use cellway_graph::classifier::{HeadKind, ModelConfig, Pooling};
 use tch::{Device, Kind, Tensor};
 
 pub use self::batch::Batch;
-pub use self::config::{HeadKind, ModelConfig};
-pub use self::pooling::Pooling;
+use self::pooling::pool;
 pub use self::predict::{Prediction, Predictor};
 use crate::error::{Error, Result};
 use crate::lstm::params::{normal, uniform};
@@ -348,7 +347,7 @@ impl Model {
     /// From what the LSTM puts out to logits.
     pub(crate) fn classify(&self, lstm: Output, lengths: &[i64], pass: Pass) -> Reading {
         let kind = pass.kind.unwrap_or(self.kind());
-        let pooled = (self.config.pooling).apply(&lstm, lengths, self.lstm.config());
+        let pooled = pool(self.config.pooling, &lstm, lengths, self.lstm.config());
         let dropped = (pass.mode).dropout("head", self.config.head_dropout, &pooled);
         let [weight, bias] = [&self.head_weight, &self.head_bias].map(|x| x.to_kind(kind));
         Reading {

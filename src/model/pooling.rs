@@ -1,45 +1,30 @@
-//! From what the LSTM says at each step to one vector for the text.
+//! Pooling: what the LSTM puts out at each step becomes one vector for the sequence.
 
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::Pooling;
 use crate::lstm::{LstmConfig, Output};
 use crate::runtime::upload;
 
-/// How a text becomes one vector. Padding never takes part; a text without a
-/// token gives zeros (its initial state).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The hidden state after the text's own last token; for two directions the
-    /// forward end and the backward end (which is at the first token).
-    #[default]
-    Last,
-    /// The mean of the outputs over the text.
-    Mean,
-    /// The largest value of each output over the text.
-    Max,
-    /// All three, in this order.
-    All,
-}
-
-impl Pooling {
-    /// How many vectors of `D*P` it joins.
-    pub fn parts(self) -> i64 {
-        if self == Pooling::All { 3 } else { 1 }
-    }
-
-    /// `[B, parts * D*P]` from an LSTM that is batch first.
-    pub(crate) fn apply(self, read: &Output, lengths: &[i64], lstm: &LstmConfig) -> Tensor {
-        match self {
-            Pooling::Last => last(read, lstm),
-            Pooling::Mean => mean(read, lengths),
-            Pooling::Max => max(read, lengths),
-            Pooling::All => Tensor::cat(
-                &[last(read, lstm), mean(read, lengths), max(read, lengths)],
-                -1,
-            ),
-        }
+/// Makes one vector of each sequence: `[B, parts * D*P]` from an LSTM that is batch first.
+pub(super) fn pool(
+    pooling: Pooling,
+    output: &Output,
+    lengths: &[i64],
+    lstm: &LstmConfig,
+) -> Tensor {
+    match pooling {
+        Pooling::Last => last(output, lstm),
+        Pooling::Mean => mean(output, lengths),
+        Pooling::Max => max(output, lengths),
+        Pooling::All => Tensor::cat(
+            &[
+                last(output, lstm),
+                mean(output, lengths),
+                max(output, lengths),
+            ],
+            -1,
+        ),
     }
 }
 
@@ -106,7 +91,7 @@ mod tests {
             },
         };
         let rows = |pooling: Pooling| -> Vec<Vec<f64>> {
-            Vec::try_from(pooling.apply(&read, &[3, 1, 0], &config)).unwrap()
+            Vec::try_from(pool(pooling, &read, &[3, 1, 0], &config)).unwrap()
         };
         assert_eq!(rows(Pooling::Last), [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
         assert_eq!(

@@ -9,7 +9,7 @@ pub use self::schedule::{ScheduleConfig, ScheduleKind, Span};
 pub use self::train::{MaxTime, TrainConfig};
 use crate::data::ReadOptions;
 use crate::error::{Error, Result};
-use crate::lstm::{BiasInit, Init, LstmConfig, Regularization};
+use crate::lstm::{BiasInit, Init, LstmConfig, Regularization, expect_reach};
 use crate::model::Pooling;
 
 mod schedule;
@@ -325,14 +325,17 @@ impl Config {
             "and data.test_share must be below 1 together",
         )?;
         let in_section = |error| match error {
-            Error::Config { key, message } if !key.starts_with("lstm.") => {
+            Error::Config { key, message }
+            | Error::Graph(cellway_graph::Error::Config { key, message })
+                if !key.starts_with("lstm.") =>
+            {
                 Error::config(format!("lstm.{key}"), message)
             }
             other => other,
         };
         let lstm = self.lstm.architecture(self.embedding.size);
-        lstm.validate().map_err(in_section)?;
-        let reach = lstm.regularization.expect_reach(self.train.engine);
+        lstm.validate().map_err(Error::from).map_err(in_section)?;
+        let reach = expect_reach(&lstm.regularization, self.train.engine);
         reach.map_err(in_section)?;
         let init = self.lstm.init()?;
         init.validate(&lstm).map_err(in_section)

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::*;
-use crate::lstm::regularization::Regularization;
+use crate::lstm::Regularization;
 
 /// Output, and the gradients of input, start and parameters.
 fn all(lstm: &Lstm, x: &Tensor, start: &State, call: &Call) -> Vec<Tensor> {

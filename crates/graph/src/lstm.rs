@@ -1,34 +1,37 @@
-//! The architecture of an LSTM.
+//! The architecture of an LSTM, and the limits of its sizes.
 
-use super::Regularization;
 use crate::error::{Error, Result};
+use crate::regularization::Regularization;
 
-/// The largest size of anything: far above what is useful, and few enough for
+/// The number of gates: input, forget, candidate and output.
+pub const GATES: i64 = 4;
+
+/// The largest size of anything: far above what is useful, and small enough for
 /// products of sizes to fit into 64 bits.
-pub(crate) const SIZE_LIMIT: i64 = 1 << 20;
-/// The most layers.
+pub const SIZE_LIMIT: i64 = 1 << 20;
+/// The largest number of layers.
 const LAYER_LIMIT: i64 = 1 << 10;
-/// The most numbers that all parameters have together: 8 GiB in f32.
-pub(crate) const PARAMETER_LIMIT: i64 = 1 << 31;
+/// The largest number of elements of all parameters together: 8 GiB in f32.
+pub const PARAMETER_LIMIT: i64 = 1 << 31;
 
-/// The architecture, with the meanings and defaults of `torch.nn.LSTM`; only
+/// The architecture of an LSTM, with the meanings and defaults of `torch.nn.LSTM`; only
 /// `batch_first` is true by default here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LstmConfig {
-    /// `I`.
+    /// `I`: the size of the input at each step.
     pub input_size: i64,
-    /// `H`.
+    /// `H`: the size of the cell state.
     pub hidden_size: i64,
-    /// `L`: layers stacked on each other.
+    /// `L`: the number of layers stacked on each other.
     pub num_layers: i64,
     /// Whether the gates have biases.
     pub bias: bool,
-    /// `[B, T, I]` in and `[B, T, D*P]` out if true, else `[T, B, I]` and
+    /// Whether the input is `[B, T, I]` and the output `[B, T, D*P]`; else they are `[T, B, I]` and
     /// `[T, B, D*P]`. The states are `[L*D, B, ...]` either way.
     pub batch_first: bool,
-    /// Dropout on the output of each layer but the last, in training.
+    /// The probability of dropout on the output of each layer but the last, in training.
     pub dropout: f64,
-    /// Whether each layer also reads backwards.
+    /// Whether each layer also reads backward.
     pub bidirectional: bool,
     /// The size of the projection of the hidden state; 0 for none.
     pub proj_size: i64,
@@ -37,7 +40,8 @@ pub struct LstmConfig {
 }
 
 impl LstmConfig {
-    /// One layer, one direction, biases, batch first, no dropout, no projection.
+    /// Creates an architecture with one layer, one direction, biases, batch first, no
+    /// dropout and no projection.
     pub fn new(input_size: i64, hidden_size: i64) -> Self {
         LstmConfig {
             input_size,
@@ -52,12 +56,12 @@ impl LstmConfig {
         }
     }
 
-    /// `D`.
+    /// `D`: the number of directions.
     pub fn directions(&self) -> i64 {
         if self.bidirectional { 2 } else { 1 }
     }
 
-    /// `P`: what one direction puts out at each step.
+    /// `P`: the size of what one direction puts out at each step.
     pub fn output_size(&self) -> i64 {
         match self.proj_size {
             0 => self.hidden_size,
@@ -65,7 +69,7 @@ impl LstmConfig {
         }
     }
 
-    /// What a layer reads at each step: `I`, or `D*P` above layer 0.
+    /// The size of what a layer reads at each step: `I`, or `D*P` above layer 0.
     pub fn layer_input_size(&self, layer: i64) -> i64 {
         match layer {
             0 => self.input_size,
@@ -73,7 +77,10 @@ impl LstmConfig {
         }
     }
 
-    /// Says which setting is impossible.
+    /// Checks that such an LSTM can be built.
+    ///
+    /// # Errors
+    /// The key of the first setting that is impossible.
     pub fn validate(&self) -> Result<()> {
         let sizes = [
             ("input_size", self.input_size),
@@ -117,9 +124,9 @@ impl LstmConfig {
         Ok(())
     }
 
-    /// How many numbers all parameters have together.
+    /// How many elements all parameters have together.
     fn parameter_count(&self) -> i64 {
-        let gates = super::params::GATES * self.hidden_size;
+        let gates = GATES * self.hidden_size;
         let cell = |layer| {
             let read = self.layer_input_size(layer) + self.output_size() + 2;
             gates * read + self.proj_size * self.hidden_size
@@ -128,5 +135,24 @@ impl LstmConfig {
         above
             .saturating_add(cell(0))
             .saturating_mul(self.directions())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_sizes_are_refused_before_anything_is_made() {
+        let config = LstmConfig {
+            num_layers: 1 << 10,
+            ..LstmConfig::new(1 << 20, 1 << 20)
+        };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(
+            error.contains("hidden_size: 1048576 with num_layers 1024 makes more"),
+            "{error}"
+        );
+        assert!(LstmConfig::new(i64::MAX, 4).validate().is_err());
     }
 }

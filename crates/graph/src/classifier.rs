@@ -1,17 +1,42 @@
-//! `config.json`: architecture, sizes, labels.
+//! The architecture of a text classifier, embedding -> LSTM -> pooling -> dropout -> linear,
+//! as `config.json` has it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Pooling;
 use crate::error::{Error, Result};
-use crate::lstm::{LstmConfig, PARAMETER_LIMIT, Regularization, SIZE_LIMIT};
+use crate::lstm::{LstmConfig, PARAMETER_LIMIT, SIZE_LIMIT};
+use crate::regularization::Regularization;
 
-/// What `model_type` says in our directories.
+/// The value of `model_type` in `config.json`.
 pub(crate) const MODEL_TYPE: &str = "cellway-lstm-classifier";
-/// The version of the directory's format that this code writes and reads.
+/// The version of the model folder's format that this code writes and reads.
 pub(crate) const FORMAT_VERSION: u64 = 1;
+
+/// How a sequence becomes one vector. Padding never takes part; a sequence without a step
+/// gives zeros (its initial state).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The hidden state after the sequence's own last step; for two directions the
+    /// forward end and the backward end (which is at the first step).
+    #[default]
+    Last,
+    /// The mean of the outputs over the sequence.
+    Mean,
+    /// The largest value of each output over the sequence.
+    Max,
+    /// All three, in this order.
+    All,
+}
+
+impl Pooling {
+    /// How many vectors of `D*P` it joins.
+    pub fn parts(self) -> i64 {
+        if self == Pooling::All { 3 } else { 1 }
+    }
+}
 
 /// How logits become probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +49,7 @@ pub enum HeadKind {
     Softmax,
 }
 
-/// Not written where it says nothing.
+/// Whether a value need not be written, since it is the default.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -35,39 +60,39 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub struct ModelConfig {
     model_type: String,
     format_version: u64,
-    /// `V`: rows of the embedding.
+    /// `V`: the number of rows of the embedding.
     pub vocab_size: i64,
-    /// `E`.
+    /// `E`: the size of the embedding.
     pub embedding_size: i64,
-    /// `H`.
+    /// `H`: the hidden size of the LSTM.
     pub hidden_size: i64,
-    /// Layers of the LSTM.
+    /// `L`: the number of layers of the LSTM.
     pub num_layers: i64,
-    /// Whether it also reads backwards.
+    /// Whether each layer also reads backward.
     pub bidirectional: bool,
-    /// Size of the projection of the hidden state; 0 for none.
+    /// The size of the projection of the hidden state; 0 for none.
     pub proj_size: i64,
     /// Whether the gates have biases.
     pub bias: bool,
-    /// Dropout between the layers of the LSTM, in training.
+    /// The probability of dropout between the layers of the LSTM, in training.
     pub dropout: f64,
-    /// Dropout inside of the LSTM beyond PyTorch's, in training.
+    /// Dropout inside of the LSTM beyond that of `torch.nn.LSTM`, in training.
     #[serde(default, skip_serializing_if = "is_default")]
     pub regularization: Regularization,
     /// The share of tokens that are read as unknown words, in training.
     #[serde(default, skip_serializing_if = "is_default")]
     pub word_dropout: f64,
-    /// Dropout on the vectors of the tokens, in training, with one mask for all
-    /// tokens of a text.
+    /// The probability of dropout on the vectors of the tokens, in training, with one mask
+    /// for all tokens of a text.
     #[serde(default, skip_serializing_if = "is_default")]
     pub embedding_dropout: f64,
-    /// From the steps to one vector.
+    /// How the steps become one vector.
     pub pooling: Pooling,
-    /// Dropout before the head, in training.
+    /// The probability of dropout before the head, in training.
     pub head_dropout: f64,
-    /// From logits to probabilities.
+    /// How logits become probabilities.
     pub head: HeadKind,
-    /// Longer texts are cut after so many tokens.
+    /// The number of tokens after which a longer text is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
     /// The label of each class, by its number.
@@ -75,8 +100,9 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// A classifier of `labels`, sigmoid for two of them and softmax for more,
-    /// with one layer, one direction, biases, no dropout and the last state.
+    /// Creates the architecture of a classifier of `labels`: a sigmoid head for two of them
+    /// and softmax for more, one layer, one direction, biases, no dropout, and the last state
+    /// as pooling.
     pub fn new(vocab_size: i64, embedding_size: i64, hidden_size: i64, labels: &[String]) -> Self {
         ModelConfig {
             model_type: MODEL_TYPE.to_owned(),
@@ -135,7 +161,10 @@ impl ModelConfig {
         }
     }
 
-    /// Says which setting is impossible.
+    /// Checks that such a classifier can be built.
+    ///
+    /// # Errors
+    /// The key of the first setting that is impossible.
     pub fn validate(&self) -> Result<()> {
         // The LSTM calls this its input_size.
         if !(1..=SIZE_LIMIT).contains(&self.embedding_size) {
