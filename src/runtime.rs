@@ -1,4 +1,4 @@
-//! Where the arithmetic runs: device and threads, and what of libtorch and CUDA
+//! Where the arithmetic runs: device, dtype and threads, and what of libtorch and CUDA
 //! this machine has.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tch::{Cuda, Device, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::shim;
@@ -18,6 +18,16 @@ pub(crate) use crate::memory::scratch;
 
 /// The version of libtorch that this was built against.
 pub const LIBTORCH_VERSION: &str = env!("CELLWAY_LIBTORCH");
+
+/// Returns the short name of a floating-point dtype: `f32`.
+pub fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Double => "f64",
+        Kind::Half => "f16",
+        Kind::BFloat16 => "bf16",
+        _ => "f32",
+    }
+}
 
 /// A device as it is asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

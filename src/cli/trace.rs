@@ -11,8 +11,9 @@ use tch::{Kind, Tensor};
 use super::compare::check_new_file;
 use super::{DeviceArg, DtypeArg, say, say_json};
 use crate::checkpoint::safetensors;
-use crate::compare::{Subject, dtype_name};
+use crate::compare::Subject;
 use crate::report::{Progress, Screen, TracePage, trace_page, trace_picture, trace_text};
+use crate::runtime::dtype_name;
 use crate::trace::{self, Place, Recording};
 
 /// How many units are shown unless some are named.

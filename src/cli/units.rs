@@ -12,9 +12,9 @@ use super::compare::check_new_file;
 use super::data::DataArgs;
 use super::train::{INTERRUPTED, stop_flag};
 use super::{DeviceArg, VERSION, say, say_json, warn};
-use crate::compare::dtype_name;
 use crate::model::Model;
 use crate::report::{Asked, Progress, UnitsReport, units_page, units_text};
+use crate::runtime::dtype_name;
 use crate::train::Corpus;
 use crate::units::{
     Activation, Direction, LEFT, Matches, Query, RIGHT, Sentence, Sentences, Settings, Survey,

@@ -31,6 +31,7 @@ pub use self::tolerance::{Quantity, Sums, Tolerance};
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::{Error, Result};
 use crate::lstm::Engine;
+use crate::runtime::dtype_name;
 
 /// How to compare.
 #[derive(Clone, Copy, Debug)]
@@ -178,16 +179,6 @@ fn tolerance(
         value: settings.tolerance.unwrap_or(default.value),
         gradient: settings.gradient_tolerance.unwrap_or(default.gradient),
         step: settings.step_tolerance.unwrap_or(default.step),
-    }
-}
-
-/// `f32`, as the command line says it.
-pub fn dtype_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Double => "f64",
-        Kind::Half => "f16",
-        Kind::BFloat16 => "bf16",
-        _ => "f32",
     }
 }
 

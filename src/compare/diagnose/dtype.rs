@@ -3,13 +3,13 @@
 use tch::{Kind, Tensor};
 
 use super::case::{Case, Fit, plain, rms, run};
-use super::{Cause, Certainty, Diagnosis};
+use super::cause::{Cause, Certainty, Diagnosis};
 use crate::checkpoint::safetensors::Tensors;
-use crate::compare::dtype_name;
 use crate::error::Result;
 use crate::lstm::State;
 use crate::lstm::params::uniform;
 use crate::random::Stream;
+use crate::runtime::dtype_name;
 
 /// So many numbers that a rounded dtype has, other than 0 and ±1, are no chance.
 const ENOUGH: i64 = 8;
