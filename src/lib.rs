@@ -51,7 +51,6 @@
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`trace`] | one text through an LSTM: gates, states, gradients |
 //! | [`units`] | what single units do over a data set |
-//! | [`highway`] | how far memory reaches: tasks, a tanh RNN beside the LSTM, gradients |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |
 
@@ -62,7 +61,6 @@ pub mod cli;
 pub mod compare;
 pub mod data;
 pub mod error;
-pub mod highway;
 pub mod lstm;
 mod memory;
 pub mod metrics;
