@@ -53,7 +53,6 @@
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`trace`] | one text through an LSTM: gates, states, gradients |
 //! | [`units`] | what single units do over a data set |
-//! | [`highway`] | how far memory reaches: tasks, a tanh RNN beside the LSTM, gradients |
 //! | [`report`] | progress, tables, pictures |
 //! | [`cli`] | one file per command |
 
@@ -63,7 +62,6 @@ pub mod checkpoint;
 pub mod cli;
 pub mod compare;
 pub mod error;
-pub mod highway;
 pub mod import;
 pub mod lstm;
 mod memory;

@@ -1,4 +1,4 @@
-//! Where the arithmetic runs: device and threads, and what of libtorch and CUDA
+//! Where the arithmetic runs: device, dtype and threads, and what of libtorch and CUDA
 //! this machine has.
 
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tch::{Cuda, Device, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::shim;

@@ -168,25 +168,3 @@ fn units_in_a_browser() {
     let matching = words.iter().find(|word| word["matches"] == true).unwrap();
     assert_eq!(seen["matching"], said(matching));
 }
-
-#[test]
-#[ignore = "needs CELLWAY_CHROMIUM"]
-fn highway_in_a_browser() {
-    let sandbox = Sandbox::new();
-    let small = ["--task", "adding", "--steps", "3", "--hidden", "4"];
-    sandbox.stdout(&[&["highway", "--out", "study", "--quiet"][..], &small].concat());
-    let seen = open(
-        &sandbox.path().join("study/index.html"),
-        "const seen = { panels: 0, empty: 0 };
-         for (const picture of document.querySelectorAll('figure svg')) {
-           seen.panels += 1;
-           if (picture.getBoundingClientRect().width < 200) seen.empty += 1;
-         }
-         seen.rows = document.querySelectorAll('table tbody tr').length;
-         seen.ink = getComputedStyle(document.body).color;
-         return seen;",
-    );
-    // Two lengths, each with its losses and three profiles before and after.
-    assert_eq!((&seen["panels"], &seen["empty"]), (&json!(14), &json!(0)));
-    assert!(seen["rows"].as_u64().unwrap() >= 8, "{seen}");
-}

@@ -65,7 +65,6 @@ fn every_cellway_command_runs_as_it_stands() {
         "rates.png",
         "units.html",
         "sweeps/mine/best.toml",
-        "runs/highway/index.html",
     ] {
         assert!(path(made).exists(), "{made}");
     }
@@ -78,6 +77,8 @@ fn every_other_command_is_run_by_a_test_of_the_scripts() {
         .filter(|line| !line.starts_with("cellway "))
         .collect();
     let run_elsewhere = [
+        // The tests of the example, with --quick; all of it takes minutes.
+        "cargo run --release --example memory_study -- --out runs/memory",
         // scripts/tests/test_benchmark.py, its parts; all of it takes an hour.
         "scripts/bench",
         "scripts/data glove", // scripts/tests/test_data.py, from a file

@@ -9,7 +9,6 @@ mod doctor;
 mod eval;
 mod export;
 mod find_rate;
-mod highway;
 mod import;
 mod inspect;
 mod predict;
@@ -64,8 +63,6 @@ enum Command {
     FindRate(find_rate::FindRate),
     /// Train with many values of some settings, and say which are best
     Sweep(sweep::Sweep),
-    /// Measure how far memory reaches: an RNN and LSTMs on tasks that ask for it
-    Highway(highway::Highway),
     /// Measure a model on labelled texts
     Eval(eval::Eval),
     /// Show what single units do over labelled texts
@@ -91,14 +88,13 @@ impl Cli {
             runtime::set_threads(threads)?;
         }
         let progress = Progress::new(if self.quiet { Mode::Quiet } else { Mode::Auto });
-        if let Command::Train(_) | Command::Sweep(_) | Command::Highway(_) = self.command {
+        if let Command::Train(_) | Command::Sweep(_) = self.command {
             runtime::keep_memory();
         }
         match self.command {
             Command::Doctor(command) => command.run(),
             Command::Train(command) => return command.run(&progress),
             Command::Sweep(command) => return command.run(&progress),
-            Command::Highway(command) => return command.run(&progress),
             Command::FindRate(command) => command.run(&progress),
             Command::Eval(command) => command.run(),
             Command::Units(command) => return command.run(&progress),

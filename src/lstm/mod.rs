@@ -145,8 +145,10 @@ impl Lstm {
         );
     }
 
-    /// In another dtype; gradients flow to the parameters of this one.
-    pub(crate) fn in_kind(&self, kind: Kind) -> Lstm {
+    /// Returns this LSTM with its parameters in another dtype, such as f64 for a precise
+    /// measurement. As with [`Tensor::to_kind`], gradients flow back to the parameters of
+    /// this one, and where the dtype is the same already the parameters are shared.
+    pub fn to_kind(&self, kind: Kind) -> Lstm {
         let mut lstm = self.shallow_clone();
         if kind != self.layers[0][0].w_ih.kind() {
             lstm.map(|tensor| tensor.to_kind(kind));

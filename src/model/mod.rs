@@ -339,7 +339,7 @@ impl Model {
         let kind = pass.kind.unwrap_or(self.kind());
         let lstm = self
             .lstm
-            .in_kind(kind)
+            .to_kind(kind)
             .forward(&embedded.to_kind(kind), &call)?;
         Ok(self.classify(lstm, lengths, pass))
     }

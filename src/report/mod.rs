@@ -11,10 +11,7 @@ mod trace;
 mod units;
 
 pub use comparison::comparison_text;
-pub use page::{
-    ComparisonPage, HighwayPage, TracePage, comparison_page, highway_page, highway_picture,
-    trace_page, units_page,
-};
+pub use page::{ComparisonPage, TracePage, comparison_page, trace_page, units_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};

@@ -2,7 +2,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Cause, Certainty, Diagnosis, Evidence};
+use super::cause::{Cause, Certainty, Diagnosis};
+use super::evidence::Evidence;
 use crate::checkpoint::safetensors::Tensors;
 use crate::compare::digest::digest;
 use crate::error::{Error, Result};
@@ -305,6 +306,20 @@ pub(super) fn outputs(y: Tensor, h_n: Tensor, c_n: Tensor, directions: i64) -> T
         ("h_n".to_owned(), h_n),
         ("c_n".to_owned(), c_n),
     ])
+}
+
+/// The outputs with another in the place of one; what is pooled goes with `h_n`
+/// only where that is said.
+pub(super) fn replaced(outputs: &Tensors, name: &str, by: Tensor) -> Tensors {
+    let mut other = shared(outputs);
+    other.insert(name.to_owned(), by);
+    other
+}
+
+pub(super) fn shared(outputs: &Tensors) -> Tensors {
+    let each = outputs.iter();
+    each.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+        .collect()
 }
 
 /// Between two outputs of ours, over those that are expected.

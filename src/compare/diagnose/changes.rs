@@ -4,63 +4,16 @@
 use tch::Tensor;
 
 use super::case::Case;
+use super::cause::{Cause, Scope, Total};
+use super::change::{Change, each, same, split, within};
+use super::dtype::coarser;
 use super::gates::{self, orders};
-use super::{Cause, Scope, Total};
-use crate::checkpoint::safetensors::Tensors;
+use crate::checkpoint::dtype_name;
 use crate::lstm::LstmConfig;
 use crate::lstm::params::GATES;
 
 /// More layers than this are not tried in every order.
 const EVERY_ORDER: usize = 4;
-
-/// From our parameters to changed ones.
-type Make = Box<dyn Fn(&Tensors) -> Option<Tensors>>;
-
-/// A mistake with weights.
-pub(super) struct Change {
-    pub(super) cause: Cause,
-    /// As a sentence without its end.
-    pub(super) what: String,
-    /// `None` where it changes nothing, or has no place.
-    pub(super) make: Make,
-}
-
-/// The same change of every parameter that it has a place in.
-pub(super) fn each(
-    parameters: &Tensors,
-    change: impl Fn(&str, &Tensor) -> Option<Tensor>,
-) -> Option<Tensors> {
-    let mut changed = false;
-    let made = parameters.iter().map(|(name, tensor)| {
-        let tensor = match change(name, tensor) {
-            Some(other) => {
-                changed |= !same(&other, tensor);
-                other.contiguous()
-            }
-            None => tensor.shallow_clone(),
-        };
-        (name.clone(), tensor)
-    });
-    let made = made.collect();
-    changed.then_some(made)
-}
-
-fn same(a: &Tensor, b: &Tensor) -> bool {
-    a.size() == b.size() && a.f_equal(b).unwrap_or(false)
-}
-
-/// Whether a parameter is one of those; projections have no gates.
-pub(super) fn within(scope: Scope, name: &str) -> bool {
-    let (ih, hh) = (name.starts_with("weight_ih"), name.starts_with("weight_hh"));
-    let bias = name.starts_with("bias");
-    match scope {
-        Scope::All => ih || hh || bias,
-        Scope::Weights => ih || hh,
-        Scope::Biases => bias,
-        Scope::Input => ih,
-        Scope::Hidden => hh,
-    }
-}
 
 /// Every mistake that an LSTM like this can have.
 pub(super) fn changes(config: &LstmConfig, case: &Case) -> Vec<Change> {
@@ -188,16 +141,6 @@ fn layers(config: &LstmConfig, changes: &mut Vec<Change>) {
     }
 }
 
-/// `weight_ih`, 0 and `_reverse` of `weight_ih_l0_reverse`.
-pub(super) fn split(name: &str) -> Option<(&str, usize, &str)> {
-    let (role, rest) = name.rsplit_once("_l")?;
-    let (layer, direction) = match rest.strip_suffix("_reverse") {
-        Some(layer) => (layer, "_reverse"),
-        None => (rest, ""),
-    };
-    Some((role, layer.parse().ok()?, direction))
-}
-
 fn directions(config: &LstmConfig, changes: &mut Vec<Change>) {
     if !config.bidirectional {
         return;
@@ -294,8 +237,8 @@ fn matrices(config: &LstmConfig, changes: &mut Vec<Change>) {
 
 /// Weights that were rounded on the reference's side.
 fn rounding(case: &Case, changes: &mut Vec<Change>) {
-    for kind in super::dtype::coarser(case.evidence.input.kind()) {
-        let dtype = crate::checkpoint::dtype_name(kind);
+    for kind in coarser(case.evidence.input.kind()) {
+        let dtype = dtype_name(kind);
         changes.push(Change {
             cause: Cause::Dtype(kind),
             what: format!(

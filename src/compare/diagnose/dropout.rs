@@ -10,7 +10,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::case::{self, Case, plain};
-use super::{Cause, Certainty, Diagnosis};
+use super::cause::{Cause, Certainty, Diagnosis};
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;
 use crate::lstm::{Call, Engine, Lstm, LstmConfig, Mode, State};

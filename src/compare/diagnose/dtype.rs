@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::case::{Case, Fit, plain, rms, run};
-use super::{Cause, Certainty, Diagnosis};
+use super::cause::{Cause, Certainty, Diagnosis};
 use crate::checkpoint::dtype_name;
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;

@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
-use super::changes::{Change, each, within};
-use super::{Cause, Scope};
+use super::cause::{Cause, Scope};
+use super::change::{Change, each, within};
 use crate::lstm::LstmConfig;
 use crate::lstm::params::{GATE_NAMES, GATES};
 
@@ -124,7 +124,7 @@ pub(super) fn orders(n: usize) -> Vec<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::changes::split;
+    use super::super::change::split;
     use super::*;
 
     #[test]

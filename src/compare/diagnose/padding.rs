@@ -3,9 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::Cause;
-use super::case::{Case, Fit, outputs, run};
-use super::reading::replaced;
+use super::case::{Case, Fit, outputs, replaced, run};
+use super::cause::Cause;
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;
 use crate::lstm::{Call, Engine};

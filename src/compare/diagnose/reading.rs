@@ -2,8 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::case::{Case, Fit, build, outputs, run};
-use super::{Cause, padding};
+use super::case::{Case, Fit, build, outputs, replaced, run, shared};
+use super::cause::Cause;
+use super::padding;
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;
 use crate::lstm::{LstmConfig, State};
@@ -18,20 +19,6 @@ pub(super) fn try_all(case: &Case, fits: &mut Vec<Fit>) -> Result<()> {
         turned(case, &ours, fits)?;
     }
     padding::try_all(case, &ours, fits)
-}
-
-/// The outputs with another in the place of one; what is pooled goes with `h_n`
-/// only where that is said.
-pub(super) fn replaced(outputs: &Tensors, name: &str, by: Tensor) -> Tensors {
-    let mut other = shared(outputs);
-    other.insert(name.to_owned(), by);
-    other
-}
-
-fn shared(outputs: &Tensors) -> Tensors {
-    let each = outputs.iter();
-    each.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
-        .collect()
 }
 
 fn batch_first(case: &Case, ours: &Tensors, fits: &mut Vec<Fit>) -> Result<()> {

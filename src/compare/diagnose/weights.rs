@@ -3,8 +3,8 @@
 use tch::Tensor;
 
 use super::case::{Case, Fit, run};
+use super::cause::{Cause, Certainty, Diagnosis, Total};
 use super::changes::changes;
-use super::{Cause, Certainty, Diagnosis, Total};
 use crate::compare::digest::digest;
 use crate::error::Result;
 use crate::lstm::State;

@@ -334,7 +334,7 @@ fn what_it_has_not_is_refused() {
     let second = Tensor::run_backward(&[&loss], &[&x], false, false);
     assert!(first[0].equal(&second[0]));
 
-    let low = lstm.in_kind(Kind::BFloat16);
+    let low = lstm.to_kind(Kind::BFloat16);
     let error = low.forward(&x.to_kind(Kind::BFloat16), &call).unwrap_err();
     assert!(
         error

@@ -287,7 +287,7 @@ fn a_step_in_bf16_is_off_by_what_the_format_allows() {
         h: double(&state.h),
         c: double(&state.c),
     };
-    let truth = lstm.in_kind(Kind::Double);
+    let truth = lstm.to_kind(Kind::Double);
     let engine = Engine::Plain;
     let exact = Call {
         state: Some(&wide),
@@ -326,7 +326,7 @@ fn errors_of_bf16(hidden: i64, time: i64, seed: u64) -> [f64; 2] {
     let config = LstmConfig::new(hidden, hidden);
     let lstm = Lstm::new(config, Init::default(), Stream::new(seed, "lstm")).unwrap();
     let x = normal(&[1, time, hidden], Stream::new(seed, "x"));
-    let truth = lstm.in_kind(Kind::Double);
+    let truth = lstm.to_kind(Kind::Double);
     let engine = Engine::Plain;
     let call = Call {
         engine,
@@ -388,7 +388,7 @@ fn what_a_frozen_one_has_not_is_refused() {
         },
     );
     assert!(error.contains("entry 0 is 9"), "{error}");
-    let half = lstm.in_kind(Kind::Half);
+    let half = lstm.to_kind(Kind::Half);
     let error = half.freeze(FrozenWeights::Same).unwrap_err().to_string();
     assert!(
         error.starts_with("engine: native computes in f32"),

@@ -237,3 +237,30 @@ proptest! {
         assert_near(&plain.output, &native.output);
     }
 }
+
+#[test]
+fn another_dtype_has_the_same_numbers_and_gradients_flow_back() {
+    let stream = Stream::new(3, "to_kind");
+    let lstm = Lstm::new(LstmConfig::new(3, 4), Init::default(), stream).unwrap();
+    let double = lstm.to_kind(Kind::Double);
+    let x = normal(&[2, 5, 3], stream);
+    let call = Call::default();
+    let output = |lstm: &Lstm, x: &Tensor| lstm.forward(x, &call).unwrap().output;
+    let wide = output(&double, &x.to_kind(Kind::Double));
+    assert_eq!(wide.kind(), Kind::Double);
+    assert_near(&wide, &output(&lstm, &x));
+    wide.sum(Kind::Double).backward();
+    for (name, parameter) in lstm.parameters() {
+        let gradient = parameter.grad();
+        assert_eq!(gradient.kind(), Kind::Float, "{name}");
+        assert!(gradient.abs().max().double_value(&[]) > 0.0, "{name}");
+    }
+    // In its own dtype it is the same tensors.
+    for ((name, ours), (_, same)) in lstm
+        .parameters()
+        .into_iter()
+        .zip(lstm.to_kind(Kind::Float).parameters())
+    {
+        assert_eq!(ours.data_ptr(), same.data_ptr(), "{name}");
+    }
+}

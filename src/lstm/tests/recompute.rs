@@ -113,10 +113,10 @@ fn auto_is_native_on_the_cpu_where_it_can() {
     for engine in ENGINES {
         assert_eq!(lstm.engine(&asked(engine)), engine);
     }
-    let half = lstm.in_kind(Kind::BFloat16);
+    let half = lstm.to_kind(Kind::BFloat16);
     assert_eq!(half.engine(&asked(Engine::Auto)), Engine::Fused);
     lstm.config.regularization.zoneout_cell = 0.1;
-    let half = lstm.in_kind(Kind::BFloat16);
+    let half = lstm.to_kind(Kind::BFloat16);
     assert_eq!(half.engine(&asked(Engine::Auto)), Engine::Plain);
     assert_eq!(half.engine(&Call::default()), Engine::Fused);
 }

@@ -5,7 +5,6 @@
 //! is built by its own module.
 
 mod comparison;
-mod highway;
 mod shares;
 mod trace;
 mod units;
@@ -17,7 +16,6 @@ use plotly::Plot;
 use serde::Serialize;
 
 pub use self::comparison::{ComparisonPage, comparison_page};
-pub use self::highway::{HighwayPage, highway_page, highway_picture};
 pub use self::trace::{TracePage, trace_page};
 pub use self::units::units_page;
 use super::table::printable;

@@ -4,13 +4,16 @@ mod dropout_and_dtype;
 mod reading;
 mod weights;
 
-use tch::Device;
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
 
 use super::case::{Fit, build, run};
 use super::*;
+use crate::checkpoint::safetensors::Tensors;
 use crate::compare::digest::digest;
 use crate::lstm::params::{normal, uniform};
-use crate::lstm::{Init, LstmConfig};
+use crate::lstm::{Init, Lstm, LstmConfig, State};
 use crate::random::Stream;
 
 /// `B`, `T`, `I` and `H`: so that no shape tells one from another.
