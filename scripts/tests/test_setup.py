@@ -346,8 +346,7 @@ class TestTest(SetupTest):
                 "cargo doc --release --no-deps [none] [-D warnings]",
                 "python -m unittest discover -s scripts/tests",
                 "demo --set train.epochs=1",
-                "cargo test --release --manifest-path tests/isolated/Cargo.toml --target-dir "
-                "target/isolated [none] []",
+                "cargo test --release -p cellway-kernels [none] []",
                 "cargo test --release [none] []",
             ],
         )

@@ -11,9 +11,9 @@
 mod call;
 pub mod cell;
 mod config;
-mod frozen;
 mod fused;
 mod native;
+mod packed;
 pub mod params;
 mod plain;
 mod regularization;
@@ -27,7 +27,7 @@ pub use self::call::{Call, Engine, Output, State};
 use self::call::{Prepared, expect_fit, expect_place, expect_shape};
 pub use self::config::LstmConfig;
 pub(crate) use self::config::{PARAMETER_LIMIT, SIZE_LIMIT};
-pub use self::frozen::{Frozen, FrozenWeights};
+pub use self::packed::{PackedLstm, WeightStorage};
 pub use self::params::{BiasInit, CellParams, Init};
 pub use self::plain::Trace;
 pub use self::regularization::{Mode, Regularization};
@@ -220,7 +220,7 @@ impl Lstm {
         }
         let reads = call.mode == Mode::Eval && !self.wants_gradients(input, call);
         if call.engine == Engine::Native && reads {
-            return self.freeze(FrozenWeights::Same)?.forward(input, call);
+            return self.pack(WeightStorage::Same)?.forward(input, call);
         }
         let prepared = self.prepare(input, call)?;
         let Prepared {
