@@ -5,7 +5,8 @@
 //! `cargo bench --bench digests >before.txt`, then the same with the other build and
 //! `diff`. `CELLWAY_ISA`, `ONEDNN_MAX_CPU_ISA` and `ATEN_CPU_CAPABILITY` choose the
 //! instruction sets; `THREADS` the number of threads (default 1), on which the native
-//! engine's lines do not depend.
+//! engine's lines do not depend; `ONLY` the engines with this in their names (`Native`, with
+//! its other forms in any case).
 
 use cellway::lstm::{
     Call, Engine, Init, Lstm, LstmConfig, Mode, Output, Regularization, State, WeightStorage,
@@ -211,9 +212,14 @@ fn main() {
         .ok()
         .and_then(|text| text.parse().ok());
     tch::set_num_threads(threads.unwrap_or(1));
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let engines = [Engine::Plain, Engine::Fused, Engine::Native].into_iter();
+    let engines: Vec<_> = engines
+        .filter(|engine| format!("{engine:?}").contains(&only))
+        .collect();
     for number in 0..CASES {
         let case = Case::new(number);
-        for engine in [Engine::Plain, Engine::Fused, Engine::Native] {
+        for &engine in &engines {
             println!("{number:03} {engine:?} forward {}", case.forward(engine));
             if let Some((gradients, trained)) = case.train(engine, false) {
                 println!("{number:03} {engine:?} gradients {gradients} trained {trained}");

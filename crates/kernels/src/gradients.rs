@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::backward::{Direction, Pass};
+use crate::backward::{BackwardPass, Direction};
 use crate::layer::{LayerSizes, SplitWeight, gate_row};
 use crate::memory::{Buffer, SharedSlice};
 use crate::microkernel::{MAX_NR, Microkernel, Start};
@@ -50,7 +50,7 @@ impl<T: Scalar> SplitWeight<T> {
     }
 }
 
-impl<T: Scalar> Pass<'_, T> {
+impl<T: Scalar> BackwardPass<'_, T> {
     /// Writes every gradient of weights, biases and the input that is wanted.
     ///
     /// # Safety

@@ -172,9 +172,20 @@ impl<T: Scalar> Buffer<T> {
     ///
     /// All of them have been written.
     pub unsafe fn as_slice(&self) -> &[T] {
-        // SAFETY: the block has room for `len` elements, all written, as the caller says,
-        // and who writes to them later borrows the buffer mutably.
-        unsafe { std::slice::from_raw_parts(self.start(), self.len) }
+        // SAFETY: all are written, as the caller says.
+        unsafe { self.first(self.len) }
+    }
+
+    /// Its first elements.
+    ///
+    /// # Safety
+    ///
+    /// So many of them have been written.
+    pub unsafe fn first(&self, count: usize) -> &[T] {
+        assert!(count <= self.len);
+        // SAFETY: the block has room for `len` elements, of which these are written, as the
+        // caller says, and who writes to them later borrows the buffer mutably.
+        unsafe { std::slice::from_raw_parts(self.start(), count) }
     }
 
     /// Its block.

@@ -161,8 +161,8 @@ pub(crate) unsafe fn product_of<T: Scalar>(
     assert!(columns.end <= panels.width);
     let kernels = T::kernels();
     let panel = MAX_NR * kernels.lanes;
-    // SAFETY: every way to make panels writes all of them.
-    let b = unsafe { panels.buffer.as_slice() };
+    // SAFETY: who makes or refills panels writes all `k` rows.
+    let b = unsafe { panels.buffer.first(panels.k * panels.width) };
     for first in columns.step_by(panel) {
         let wide = panel.min(panels.width - first);
         let b = b[first * panels.k..][..panels.k * wide].as_ptr();

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::backward::{Direction, Pass};
+use crate::backward::{BackwardPass, Direction};
 use crate::equations::Masks;
 use crate::gate_kernels::{GateStep, InputProduct};
 use crate::memory::{Buffer, SharedSlice};
@@ -28,7 +28,11 @@ pub(crate) struct Recompute<'a, T> {
 }
 
 impl<'a, T: Scalar> Recompute<'a, T> {
-    pub fn new(pass: &Pass<T>, weights: &'a PackedDirection<T>, share: &Range<usize>) -> Self {
+    pub fn new(
+        pass: &BackwardPass<T>,
+        weights: &'a PackedDirection<T>,
+        share: &Range<usize>,
+    ) -> Self {
         let width = pass.sizes.hidden_padded::<T>();
         let room = BLOCK.max(share.len());
         let buffer = |len: usize| Buffer::uninit(pass.context.allocator, len);
@@ -47,7 +51,7 @@ impl<'a, T: Scalar> Recompute<'a, T> {
     /// the last step to the first.
     pub fn step<'s>(
         &'s mut self,
-        pass: &Pass<T>,
+        pass: &BackwardPass<T>,
         direction: &Direction<T>,
         step: usize,
         share: &Range<usize>,
@@ -67,7 +71,7 @@ impl<'a, T: Scalar> Recompute<'a, T> {
     /// Computes the steps up to this one, as many as there is room for.
     fn block(
         &mut self,
-        pass: &Pass<T>,
+        pass: &BackwardPass<T>,
         direction: &Direction<T>,
         last: usize,
         share: &Range<usize>,
