@@ -3,12 +3,13 @@
 //! lines.
 //!
 //! `cargo bench --bench digests >before.txt`, then the same with the other build and
-//! `diff`. `CELLWAY_REGISTERS`, `ONEDNN_MAX_CPU_ISA` and `ATEN_CPU_CAPABILITY` choose the
+//! `diff`. `CELLWAY_ISA`, `ONEDNN_MAX_CPU_ISA` and `ATEN_CPU_CAPABILITY` choose the
 //! instruction sets; `THREADS` the number of threads (default 1), on which the native
-//! engine's lines do not depend.
+//! engine's lines do not depend; `ONLY` the engines with this in their names (`Native`, with
+//! its other forms in any case).
 
 use cellway::lstm::{
-    Call, Engine, FrozenWeights, Init, Lstm, LstmConfig, Mode, Output, Regularization, State,
+    Call, Engine, Init, Lstm, LstmConfig, Mode, Output, Regularization, State, WeightStorage,
 };
 use cellway::random::Stream;
 use sha2::{Digest, Sha256};
@@ -123,8 +124,8 @@ impl Case {
     }
 
     /// The digest of a forward pass through weights that were packed once.
-    fn packed(&self, weights: FrozenWeights) -> String {
-        let packed = self.lstm.freeze(weights).expect("f32 or f64 on the CPU");
+    fn packed(&self, weights: WeightStorage) -> String {
+        let packed = self.lstm.pack(weights).expect("f32 or f64 on the CPU");
         let call = self.call(Engine::Native, Mode::Eval);
         let read = tch::no_grad(|| packed.forward(&self.input, &call));
         digest(&results(&read.expect("a valid call")))
@@ -211,9 +212,14 @@ fn main() {
         .ok()
         .and_then(|text| text.parse().ok());
     tch::set_num_threads(threads.unwrap_or(1));
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let engines = [Engine::Plain, Engine::Fused, Engine::Native].into_iter();
+    let engines: Vec<_> = engines
+        .filter(|engine| format!("{engine:?}").contains(&only))
+        .collect();
     for number in 0..CASES {
         let case = Case::new(number);
-        for engine in [Engine::Plain, Engine::Fused, Engine::Native] {
+        for &engine in &engines {
             println!("{number:03} {engine:?} forward {}", case.forward(engine));
             if let Some((gradients, trained)) = case.train(engine, false) {
                 println!("{number:03} {engine:?} gradients {gradients} trained {trained}");
@@ -222,7 +228,7 @@ fn main() {
         if let Some((gradients, trained)) = case.train(Engine::Native, true) {
             println!("{number:03} recompute gradients {gradients} trained {trained}");
         }
-        println!("{number:03} packed {}", case.packed(FrozenWeights::Same));
-        println!("{number:03} bf16 {}", case.packed(FrozenWeights::Bf16));
+        println!("{number:03} packed {}", case.packed(WeightStorage::Same));
+        println!("{number:03} bf16 {}", case.packed(WeightStorage::Bf16));
     }
 }

@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tch::kind::Element;
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
@@ -143,6 +144,60 @@ pub(crate) unsafe fn tensor_over(
         Ok(()) => unsafe { Tensor::from_ptr(result.cast()) },
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The elements of a tensor on the CPU, from the first one as far as its shape and strides
+/// reach.
+///
+/// # Safety
+///
+/// They have been written, and nobody writes to them while the slice is there.
+///
+/// # Panics
+///
+/// The tensor has another dtype, or is on another device.
+pub(crate) unsafe fn elements<T: Element>(tensor: &Tensor) -> &[T] {
+    match memory_of::<T>(tensor) {
+        (_, 0) => &[],
+        // SAFETY: the tensor's memory reaches so far, and stays while the tensor does; the
+        // caller says that nobody writes to it.
+        (start, count) => unsafe { std::slice::from_raw_parts(start, count) },
+    }
+}
+
+/// As [`elements`], to be written.
+///
+/// # Safety
+///
+/// Nobody else uses the elements while the slice is there.
+///
+/// # Panics
+///
+/// The tensor has another dtype, or is on another device.
+pub(crate) unsafe fn elements_mut<T: Element>(tensor: &mut Tensor) -> &mut [T] {
+    match memory_of::<T>(tensor) {
+        (_, 0) => &mut [],
+        // SAFETY: the tensor's memory reaches so far, and stays while the tensor does; the
+        // caller says that it is nobody else's.
+        (start, count) => unsafe { std::slice::from_raw_parts_mut(start, count) },
+    }
+}
+
+/// Where a tensor's elements begin, and how far they reach.
+fn memory_of<T: Element>(tensor: &Tensor) -> (*mut T, usize) {
+    if !tensor.defined() {
+        return (std::ptr::null_mut(), 0);
+    }
+    assert_eq!((tensor.kind(), tensor.device()), (T::KIND, Device::Cpu));
+    let size = tensor.size();
+    if size.contains(&0) {
+        return (std::ptr::null_mut(), 0);
+    }
+    let steps = size.iter().zip(tensor.stride());
+    let last: i64 = steps.map(|(&size, stride)| (size - 1) * stride).sum();
+    let start: *mut T = tensor.data_ptr().cast();
+    assert!(start.is_aligned() && last >= 0);
+    (start, last as usize + 1)
 }
 
 /// Calls `work` with every number below `count`, on as many of libtorch's threads as it

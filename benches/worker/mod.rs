@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use cellway::lstm::{Call, Engine, Frozen, FrozenWeights, Lstm, LstmConfig, Mode};
+use cellway::lstm::{Call, Engine, Lstm, LstmConfig, Mode, PackedLstm, WeightStorage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -27,10 +27,10 @@ struct Question {
 enum How {
     Fused,
     Native,
-    /// Native, computing its gates once more on the way back.
+    /// Native, computing its gates once more in the backward pass.
     Recompute,
     /// Native with its weights packed once.
-    Frozen,
+    Packed,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +54,7 @@ struct Batch {
 /// through it, does so from ones to the weights and the input.
 struct Job {
     lstm: Lstm,
-    frozen: Option<Frozen>,
+    packed: Option<PackedLstm>,
     how: How,
     batches: Vec<Batch>,
     backward: bool,
@@ -90,13 +90,13 @@ impl Job {
                 lengths: (!full).then(|| lengths.clone()),
             })
         };
-        let frozen = match make.how {
-            How::Frozen => Some(lstm.freeze(FrozenWeights::Same)?),
+        let packed = match make.how {
+            How::Packed => Some(lstm.pack(WeightStorage::Same)?),
             How::Fused | How::Native | How::Recompute => None,
         };
         Ok(Job {
             lstm,
-            frozen,
+            packed,
             how: make.how,
             batches: make.batches.iter().map(batch).collect::<Result<_>>()?,
             backward: make.backward,
@@ -108,15 +108,15 @@ impl Job {
             lengths: batch.lengths.as_deref(),
             engine: match self.how {
                 How::Fused => Engine::Fused,
-                How::Native | How::Recompute | How::Frozen => Engine::Native,
+                How::Native | How::Recompute | How::Packed => Engine::Native,
             },
             recompute: self.how == How::Recompute && self.backward,
             mode: Mode::Eval,
             ..Call::default()
         };
-        let made = match &self.frozen {
+        let made = match &self.packed {
             None => self.lstm.forward(&batch.x, &call)?,
-            Some(frozen) => frozen.forward(&batch.x, &call)?,
+            Some(packed) => packed.forward(&batch.x, &call)?,
         };
         Ok(made.output)
     }

@@ -12,7 +12,7 @@ from workers import KEPT, Worker
 # Name, worker, and how it is made there.
 CONTENDERS = {
     "ours": ("ours", "native"),
-    "ours, packed once": ("ours", "frozen"),
+    "ours, packed once": ("ours", "packed"),
     "ours, recomputing": ("ours", "recompute"),
     "ours, fused": ("ours", "fused"),
     "torch padded": ("python", "padded"),

@@ -31,14 +31,12 @@ class TestTest(Sandbox):
             asked,
             [
                 "setup ",
-                "cargo fmt --check [none] []",
-                "cargo clippy --release --all-targets -- -D warnings [none] []",
-                "cargo doc --release --no-deps [none] [-D warnings]",
+                "cargo fmt --all --check [none] []",
+                "cargo clippy --release --workspace --all-targets -- -D warnings [none] []",
+                "cargo doc --release --workspace --no-deps [none] [-D warnings]",
                 "python -m unittest discover -s scripts/tests",
                 "demo --set train.epochs=1",
-                "cargo test --release --manifest-path tests/isolated/Cargo.toml --target-dir "
-                "target/isolated [none] []",
-                "cargo test --release --no-fail-fast [none] []",
+                "cargo test --release --workspace --no-fail-fast [none] []",
             ],
         )
         self.assertRegex(run.stdout.splitlines()[-1], r"^== all passed in 0 min \d+ s$")
@@ -53,14 +51,14 @@ class TestTest(Sandbox):
         data = self.folder / "data"
         data.mkdir()
         for arguments, asked in (
-            ([], "cargo test --release --no-fail-fast -- --include-ignored"),
-            (["--lib", "a b"], "cargo test --release --no-fail-fast --lib a b -- --include-ignored"),
-            (["--lib", "--", "x"], "cargo test --release --no-fail-fast --lib -- --include-ignored x"),
+            ([], "cargo test --release --workspace --no-fail-fast -- --include-ignored"),
+            (["--lib", "a b"], "cargo test --release --workspace --no-fail-fast --lib a b -- --include-ignored"),
+            (["--lib", "--", "x"], "cargo test --release --workspace --no-fail-fast --lib -- --include-ignored x"),
         ):
             browser = {"CELLWAY_CHROMIUM": "/browser"}
             run = self.run_test(*arguments, cwd=self.folder, CELLWAY_SHARED_DATA="data", **browser)
             self.assertIn(f"\n{asked} [{data}] []\n", run.stdout)
-        self.assertIn("\ncargo test --release --no-fail-fast --lib [none] []\n", self.run_test("--lib").stdout)
+        self.assertIn("\ncargo test --release --workspace --no-fail-fast --lib [none] []\n", self.run_test("--lib").stdout)
         run = self.run_test(CELLWAY_SHARED_DATA="/nowhere")
         self.assertEqual(run.returncode, 2)
         self.assertIn("'/nowhere', which is no folder", run.stderr)
@@ -69,7 +67,7 @@ class TestTest(Sandbox):
         data = self.folder / "data"
         data.mkdir()
         run = self.run_test(CELLWAY_SHARED_DATA=str(data))
-        self.assertIn("\ncargo test --release --no-fail-fast -- --include-ignored --skip in_a_browser [", run.stdout)
+        self.assertIn("\ncargo test --release --workspace --no-fail-fast -- --include-ignored --skip in_a_browser [", run.stdout)
         self.assertIn("\n== there is no Chromium", run.stdout)
         pages = "\ncargo test --release --test pages -- --ignored [none]"
         self.assertNotIn(pages, self.run_test().stdout)

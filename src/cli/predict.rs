@@ -69,7 +69,7 @@ impl Predict {
             engine: self.model.engine.into(),
             ..Predictor::new(&model)
         }
-        .freeze()?;
+        .pack()?;
         let labels = model.config().labels();
         let input = self.open()?;
         match &self.output {

@@ -10,9 +10,9 @@
 
 mod call;
 pub mod cell;
-mod frozen;
 mod fused;
 mod native;
+mod packed;
 pub mod params;
 mod plain;
 mod regularization;
@@ -26,7 +26,7 @@ use tch::{Device, Kind, Tensor};
 pub(crate) use self::call::Ragged;
 pub use self::call::{Call, Engine, Output, State};
 use self::call::{Prepared, expect_fit, expect_place, expect_shape};
-pub use self::frozen::{Frozen, FrozenWeights};
+pub use self::packed::{PackedLstm, WeightStorage};
 pub use self::params::{BiasInit, CellParams, Init};
 pub use self::plain::Trace;
 pub use self::regularization::Mode;
@@ -220,7 +220,7 @@ impl Lstm {
         }
         let reads = call.mode == Mode::Eval && !self.wants_gradients(input, call);
         if call.engine == Engine::Native && reads {
-            return self.freeze(FrozenWeights::Same)?.forward(input, call);
+            return self.pack(WeightStorage::Same)?.forward(input, call);
         }
         let prepared = self.prepare(input, call)?;
         let Prepared {

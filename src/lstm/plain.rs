@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::cell::{self, Step};
 use super::params::CellParams;
-use super::regularization::Inside;
+use super::regularization::StepDropout;
 use super::{Call, Lstm, Ragged, State};
 use crate::runtime;
 
@@ -46,12 +46,12 @@ pub(crate) fn run(
             // are aligned: the state of a later step is always a fresh tensor.
             let (h, c) = (start.h.get(at).copy(), start.c.get(at).copy());
             let rates = &lstm.config.regularization;
-            let inside = Inside::new(rates, call.mode, format!("lstm cell {at}"), &h);
+            let dropout = StepDropout::new(rates, call.mode, format!("lstm cell {at}"), &h);
             let way = Way {
                 reverse: direction == 1,
                 truncate: call.truncate,
             };
-            let run = run_direction(params, &output, ragged, h, c, &inside, way);
+            let run = run_direction(params, &output, ragged, h, c, &dropout, way);
             outputs.push(Tensor::stack(&run.hidden, 0));
             last_h.push(run.h);
             last_c.push(run.c);
@@ -97,7 +97,7 @@ fn run_direction(
     ragged: Option<&Ragged>,
     mut h: Tensor,
     mut c: Tensor,
-    inside: &Inside,
+    dropout: &StepDropout,
     way: Way,
 ) -> DirectionRun {
     let Way { reverse, truncate } = way;
@@ -112,11 +112,11 @@ fn run_direction(
             let cut = |x: Tensor| x.detach().where_self(&begins, &x);
             (h, c) = (cut(h), cut(c));
         }
-        let mut gates = cell::gates(&inputs[t as usize], &inside.read(&h), params);
-        gates.g = inside.candidate(t, gates.g);
+        let mut gates = cell::gates(&inputs[t as usize], &dropout.read(&h), params);
+        gates.g = dropout.candidate(t, gates.g);
         let mut step = cell::update(gates, &c, params);
-        step.c = inside.cell(t, &c, step.c);
-        step.h = inside.hidden(t, &h, step.h);
+        step.c = dropout.cell(t, &c, step.c);
+        step.h = dropout.hidden(t, &h, step.h);
         (h, c) = match ragged {
             None => (step.h.shallow_clone(), step.c.shallow_clone()),
             Some(ragged) => {

@@ -90,8 +90,8 @@ pub(crate) fn expect_reach(regularization: &Regularization, engine: Engine) -> R
     }
 }
 
-/// What happens inside of the steps of one layer and direction.
-pub(super) struct Inside<'a> {
+/// Dropout and zoneout inside of the steps of one layer and direction.
+pub(super) struct StepDropout<'a> {
     mode: Mode,
     rates: &'a Regularization,
     /// Of the layer and direction.
@@ -103,7 +103,7 @@ pub(super) struct Inside<'a> {
 }
 
 /// The masks of one layer and direction, none where nothing is dropped.
-pub(super) struct Within {
+pub(super) struct DropoutMasks {
     /// Factors for the hidden state that is read, `[B, P]`.
     pub recurrent: Option<Tensor>,
     /// Factors for the candidate, `[T, B, H]`.
@@ -114,12 +114,12 @@ pub(super) struct Within {
     pub hidden: Option<Tensor>,
 }
 
-impl<'a> Inside<'a> {
+impl<'a> StepDropout<'a> {
     /// From `h` `[B, P]` on.
     pub fn new(rates: &'a Regularization, mode: Mode, place: String, h: &Tensor) -> Self {
         let probability = rates.recurrent_dropout;
         let mask = mode.kept(&format!("{place} recurrent"), probability, &h.size(), h);
-        Inside {
+        StepDropout {
             mode,
             rates,
             place,
@@ -143,8 +143,8 @@ impl<'a> Inside<'a> {
         mode.dropout(&place, self.rates.candidate_dropout, &g)
     }
 
-    /// All masks at once, for an engine that reads whole sequences; `c` is `[B, H]`.
-    pub fn within(&self, time: i64, c: &Tensor) -> Within {
+    /// All masks at once, for an engine that computes whole sequences; `c` is `[B, H]`.
+    pub fn masks(&self, time: i64, c: &Tensor) -> DropoutMasks {
         let stacked = |what: &str, share: f64, like: &Tensor| {
             let place = format!("{} {what}", self.place);
             let of_step = |t| self.mode.at(t).kept(&place, share, &like.size(), like);
@@ -153,7 +153,7 @@ impl<'a> Inside<'a> {
         };
         let share = self.rates.candidate_dropout;
         let factor = 1.0 / (1.0 - share);
-        Within {
+        DropoutMasks {
             recurrent: self.recurrent.as_ref().map(Tensor::shallow_clone),
             candidate: stacked("candidate", share, c).map(|mask| mask * factor),
             cell: stacked("zoneout cell", self.rates.zoneout_cell, c),

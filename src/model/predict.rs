@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::{Batch, Model, Pass};
 use crate::data::{Limit, eval_batches};
 use crate::error::{Error, Result};
-use crate::lstm::{Call, Engine, Frozen, FrozenWeights, Mode};
+use crate::lstm::{Call, Engine, Mode, PackedLstm, WeightStorage};
 
 /// What the model says about one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Predictor<'a> {
     /// The size of a batch.
     pub limit: Limit,
     /// The model's LSTM with its weights packed once; it computes in the engine's place.
-    pub frozen: Option<Frozen>,
+    pub packed: Option<PackedLstm>,
 }
 
 impl<'a> Predictor<'a> {
@@ -36,7 +36,7 @@ impl<'a> Predictor<'a> {
             model,
             engine: Engine::Auto,
             limit: Limit::Tokens(8192),
-            frozen: None,
+            packed: None,
         }
     }
 
@@ -44,12 +44,12 @@ impl<'a> Predictor<'a> {
     /// sooner, as long as the model stays as it is now.
     ///
     /// Errors if the model is not what the native engine can compute.
-    pub fn freeze(mut self) -> Result<Self> {
-        let freeze = || self.model.lstm().freeze(FrozenWeights::Same);
-        self.frozen = match self.engine {
-            Engine::Native => Some(freeze()?),
+    pub fn pack(mut self) -> Result<Self> {
+        let pack = || self.model.lstm().pack(WeightStorage::Same);
+        self.packed = match self.engine {
+            Engine::Native => Some(pack()?),
             // Where it cannot, another engine computes.
-            Engine::Auto => freeze().ok(),
+            Engine::Auto => pack().ok(),
             Engine::Plain | Engine::Fused => None,
         };
         Ok(self)
@@ -106,14 +106,14 @@ impl<'a> Predictor<'a> {
             engine: self.engine,
             ..Pass::default()
         };
-        let Some(frozen) = &self.frozen else {
+        let Some(packed) = &self.packed else {
             return self.model.forward(batch, pass);
         };
         let call = Call {
             lengths: Some(&batch.lengths),
             ..Call::default()
         };
-        let read = frozen.forward(&self.model.embed(batch, Mode::Eval)?, &call)?;
+        let read = packed.forward(&self.model.embed(batch, Mode::Eval)?, &call)?;
         Ok(self.model.classify(read, &batch.lengths, pass).logits)
     }
 }

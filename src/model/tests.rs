@@ -169,23 +169,23 @@ fn the_engines_agree_and_order_is_kept() {
 }
 
 #[test]
-fn a_frozen_predictor_says_the_same_to_the_bit() {
+fn a_packed_predictor_says_the_same_to_the_bit() {
     let model = model(|config| config.bidirectional = true);
     let predictor = |engine| Predictor {
         engine,
         ..Predictor::new(&model)
     };
     let expected = predictor(Engine::Native).predict(&TEXTS).unwrap();
-    let frozen = predictor(Engine::Native).freeze().unwrap();
-    assert_eq!(frozen.predict(&TEXTS).unwrap(), expected);
-    // It is the frozen weights that are read.
+    let packed = predictor(Engine::Native).pack().unwrap();
+    assert_eq!(packed.predict(&TEXTS).unwrap(), expected);
+    // It is the packed weights that are read.
     for (_, parameter) in model.lstm().parameters() {
         let _ = tch::no_grad(|| parameter.shallow_clone().zero_());
     }
-    assert_eq!(frozen.predict(&TEXTS).unwrap(), expected);
+    assert_eq!(packed.predict(&TEXTS).unwrap(), expected);
     assert_ne!(predictor(Engine::Native).predict(&TEXTS).unwrap(), expected);
     // Of the other engines there is no such form.
-    assert!(predictor(Engine::Fused).freeze().unwrap().frozen.is_none());
+    assert!(predictor(Engine::Fused).pack().unwrap().packed.is_none());
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub fn evaluate(model: &Model, corpus: &Corpus, engine: Engine) -> Result<Metric
         engine,
         ..Predictor::new(model)
     }
-    .freeze()?;
+    .pack()?;
     let logits = predictor.logits(&corpus.texts)?;
     let truth: Vec<i64> = corpus
         .classes

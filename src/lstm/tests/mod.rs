@@ -1,8 +1,10 @@
 //! Of every engine: invariants, start values, and one test for each error.
 
-mod frozen;
 mod gradients;
+mod guard_page_tests;
 mod invariants;
+mod native;
+mod packed;
 mod recompute;
 mod regularization;
 mod truncation;

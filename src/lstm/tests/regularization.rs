@@ -267,9 +267,13 @@ fn recurrent_dropout_has_one_mask_for_all_steps() {
     let (lstm, steps) = simple(rates);
     let params = &lstm.layers[0][0];
     let h = steps[0].h.ones_like();
-    let inside =
-        crate::lstm::regularization::Inside::new(&rates, train(1), "lstm cell 0".to_owned(), &h);
-    let mask = inside.read(&h);
+    let dropout = crate::lstm::regularization::StepDropout::new(
+        &rates,
+        train(1),
+        "lstm cell 0".to_owned(),
+        &h,
+    );
+    let mask = dropout.read(&h);
     let values: Vec<f64> = Vec::try_from(mask.view(-1)).unwrap();
     assert!(values.iter().all(|value| [0.0, 2.0].contains(value)));
     assert!(values.contains(&0.0) && values.contains(&2.0));
