@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Cuda, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::shim;
