@@ -52,12 +52,13 @@
 //! | [`trace`] | one text through an LSTM: gates, states, gradients |
 //! | [`units`] | what single units do over a data set |
 //! | [`highway`] | how far memory reaches: tasks, a tanh RNN beside the LSTM, gradients |
-//! | [`report`] | progress, tables, pictures |
+//! | [`report`] | progress, tables, charts, the frame of pages |
 //! | [`cli`] | one file per command |
 
 #![deny(missing_docs)]
 
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
 pub mod data;
@@ -67,6 +68,7 @@ pub mod lstm;
 mod memory;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "cli")]
 pub mod report;
 pub mod runtime;
 mod shim;

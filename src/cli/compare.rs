@@ -10,12 +10,13 @@ use tch::{Kind, Tensor};
 
 use super::{DeviceArg, DtypeArg, EngineArg, refuse_existing, say, say_json};
 use crate::checkpoint::safetensors;
+use crate::compare::report::{ComparisonPage, comparison_page, comparison_text};
 use crate::compare::{
     Comparison, Origin, Reference, Settings, Subject, Verdict, compare, dtype_name, python,
 };
 use crate::data::TextReader;
 use crate::lstm::Engine;
-use crate::report::{ComparisonPage, Progress, comparison_page, comparison_text};
+use crate::report::Progress;
 use crate::train::optim::OptimizerKind;
 
 /// The most numbers that the gates and states of all steps may be: above this,

@@ -8,7 +8,7 @@ use crate::highway::{
     Memory, ModelKind, Outcome, Plan, Profile, Task, Verdict, exponent, law, number, of_forget,
     of_gradient, of_loss, percent,
 };
-use crate::report::plot::{Line, Lines, Stroke, sheet};
+use crate::report::chart::{Line, Lines, Stroke, sheet};
 
 const STYLE: &str = include_str!("highway.css");
 
@@ -30,7 +30,7 @@ pub struct HighwayPage<'a> {
 /// Writes a study as one page that needs nothing but a browser, and no script.
 ///
 /// # Errors
-/// A picture cannot be drawn, or the file cannot be written.
+/// The file cannot be written.
 pub fn highway_page(path: &Path, page: &HighwayPage) -> Result<()> {
     let mut body = String::from("<h1>The law, measured: how far memory reaches</h1>\n");
     body.push_str(&summary(page.outcomes));
@@ -41,7 +41,7 @@ pub fn highway_page(path: &Path, page: &HighwayPage) -> Result<()> {
         let of_it: Vec<&Outcome> = of_it
             .filter(|outcome| outcome.task == lesson.task)
             .collect();
-        body.push_str(&section(lesson.task, lesson.steps, &of_it)?);
+        body.push_str(&section(lesson.task, lesson.steps, &of_it));
     }
     body.push_str(&configuration(page));
     write_bare(path, "The law, measured", &body, STYLE, "")
@@ -165,7 +165,7 @@ fn row(outcome: &Outcome) -> String {
     )
 }
 
-fn section(task: Task, steps: u64, outcomes: &[&Outcome]) -> Result<String> {
+fn section(task: Task, steps: u64, outcomes: &[&Outcome]) -> String {
     let mut html = format!(
         "<h2>{}</h2>\n<p>{} Baseline: {}. {steps} steps of training.</p>\n",
         escape(&task.title()),
@@ -174,12 +174,12 @@ fn section(task: Task, steps: u64, outcomes: &[&Outcome]) -> Result<String> {
     );
     html.push_str("<p class=\"keys\">");
     for outcome in outcomes {
-        let key = stroke(outcome.model).key()?;
+        let key = stroke(outcome.model).key();
         let title = escape(outcome.model.title());
         html.push_str(&format!("<span class=\"key\">{key}{title}</span>"));
     }
     html.push_str("</p>\n<div class=\"panels\">\n");
-    html.push_str(&losses(task, outcomes)?);
+    html.push_str(&losses(task, outcomes));
     let answer = task.answer_loss_text();
     html.push_str(&format!(
         "<div><h3>Whose gradients</h3>\n<p>Those of {}. Distance 0 is the last step{}.</p></div>\n",
@@ -193,10 +193,10 @@ fn section(task: Task, steps: u64, outcomes: &[&Outcome]) -> Result<String> {
         }
     ));
     for (n, (what, profile)) in PROFILES.into_iter().enumerate() {
-        html.push_str(&pair(what, profile, n == 2, outcomes)?);
+        html.push_str(&pair(what, profile, n == 2, outcomes));
     }
     html.push_str("</div>\n");
-    Ok(html)
+    html
 }
 
 /// The last task as a picture: the loss, and before training the gradients of both
@@ -231,7 +231,7 @@ pub fn highway_picture(path: &Path, outcomes: &[Outcome]) -> Result<()> {
     sheet(path, &task.title(), &legend, &panels)
 }
 
-fn losses(task: Task, outcomes: &[&Outcome]) -> Result<String> {
+fn losses(task: Task, outcomes: &[&Outcome]) -> String {
     let (panel, note) = loss_panel(task, outcomes);
     let sentences = outcomes.iter().map(|outcome| of_loss(outcome)).collect();
     figure(&panel, note, sentences)
@@ -335,9 +335,9 @@ fn profile_panel(
 }
 
 /// A profile before and after training, on the same axis.
-fn pair(what: &str, profile: Profile, forget: bool, outcomes: &[&Outcome]) -> Result<String> {
+fn pair(what: &str, profile: Profile, forget: bool, outcomes: &[&Outcome]) -> String {
     let Some((low, high, least)) = heights(profile, outcomes) else {
-        return Ok(String::new());
+        return String::new();
     };
     let note = match least < low {
         true => format!("What is below {} is drawn at the lower edge.", number(low)),
@@ -351,22 +351,22 @@ fn pair(what: &str, profile: Profile, forget: bool, outcomes: &[&Outcome]) -> Re
             false => of_gradient(outcome, of(outcome), profile(of(outcome))),
         };
         let drawn = (outcomes.iter()).filter(|outcome| !profile(of(outcome)).is_empty());
-        html.push_str(&figure(&panel, &note, drawn.map(sentence).collect())?);
+        html.push_str(&figure(&panel, &note, drawn.map(sentence).collect()));
     }
-    Ok(html)
+    html
 }
 
-fn figure(panel: &Lines, note: &str, sentences: Vec<String>) -> Result<String> {
+fn figure(panel: &Lines, note: &str, sentences: Vec<String>) -> String {
     let items: String = (sentences.iter())
         .map(|sentence| format!("<li>{}</li>\n", escape(sentence)))
         .collect();
-    Ok(format!(
+    format!(
         "<figure>\n<div role=\"img\" aria-label=\"{}; in words below\">{}</div>\n\
          <figcaption>{}<ul>\n{items}</ul></figcaption>\n</figure>\n",
         escape(&panel.title),
-        panel.svg()?,
+        panel.svg(),
         escape(note)
-    ))
+    )
 }
 
 fn configuration(page: &HighwayPage) -> String {
