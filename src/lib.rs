@@ -53,12 +53,13 @@
 //! | [`compare`] | ours against reference torch: differences, tolerances, causes |
 //! | [`trace`] | one text through an LSTM: gates, states, gradients |
 //! | [`units`] | what single units do over a data set |
-//! | [`report`] | progress, tables, pictures |
+//! | [`report`] | progress, tables, charts, the frame of pages |
 //! | [`cli`] | one file per command |
 
 #![deny(missing_docs)]
 
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
 pub mod error;
@@ -66,6 +67,7 @@ pub mod import;
 pub mod lstm;
 mod memory;
 pub mod model;
+#[cfg(feature = "cli")]
 pub mod report;
 pub mod runtime;
 mod shim;

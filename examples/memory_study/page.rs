@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cellway::error::Result;
 use cellway::files::write_atomically;
-use cellway::report::plot::{Line, Lines, Stroke, sheet};
+use cellway::report::chart::{Line, Lines, Stroke, sheet};
 
 use crate::Outcome;
 use crate::profile::GradientProfile;
@@ -145,11 +145,11 @@ fn figures(path: &Path, outcomes: &[Outcome]) -> Result<String> {
     sheet(path, &outcomes[0].task.name(), &legend, &panels)?;
     let mut html = String::from("<p class=\"keys\">");
     for (stroke, title) in &legend {
-        html += &format!("<span>{} {title}</span>", stroke.key()?);
+        html += &format!("<span>{} {title}</span>", stroke.key());
     }
     html += "</p>\n<div class=\"panels\">\n";
     for panel in &panels {
-        let (label, svg) = (&panel.title, panel.svg()?);
+        let (label, svg) = (&panel.title, panel.svg());
         html += &format!("<div role=\"img\" aria-label=\"{label}\">{svg}</div>\n");
     }
     Ok(html + "</div>\n")

@@ -10,10 +10,11 @@ use tch::{Kind, Tensor};
 
 use super::{DeviceArg, DtypeArg, EngineArg, refuse_existing, say, say_json};
 use crate::checkpoint::{dtype_name, safetensors};
+use crate::compare::report::{ComparisonPage, comparison_page, comparison_text};
 use crate::compare::{Comparison, Origin, Reference, Settings, Subject, Verdict, compare, python};
 use crate::data::TextReader;
 use crate::lstm::Engine;
-use crate::report::{ComparisonPage, Progress, comparison_page, comparison_text};
+use crate::report::Progress;
 use crate::train::optim::OptimizerKind;
 
 /// The most numbers that the gates and states of all steps may be: above this,

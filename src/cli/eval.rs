@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::data::DataArgs;
 use super::{ModelArgs, say, say_json};
-use crate::report::{metrics_table, plot};
+use crate::report::{chart, metrics_table};
 use crate::train::{Corpus, evaluate};
 
 /// The arguments of `cellway eval`.
@@ -35,7 +35,7 @@ impl Eval {
         let corpus = Corpus::new(&dataset, &model)?;
         let metrics = evaluate(&model, &corpus, self.model.engine.into())?;
         if let Some(picture) = &self.picture {
-            plot::confusion_matrix(picture, &corpus.labels, metrics.confusion.rows())
+            chart::confusion_matrix(picture, &corpus.labels, metrics.confusion.rows())
                 .context("the confusion matrix could not be drawn")?;
         }
         match self.json {

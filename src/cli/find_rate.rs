@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{DeviceArg, say, say_json};
 use crate::report::Progress;
-use crate::report::plot::{self, Across, Chart};
+use crate::report::chart::{self, Chart, XScale};
 use crate::train::{Config, RatePoint, RateRange, find_rate, prepare};
 
 /// The arguments of `cellway find-rate`.
@@ -71,15 +71,15 @@ impl FindRate {
                 let at = rates.points.iter().find(|point| point.rate == rate)?;
                 Some((rate, at.smoothed, format!("falls fastest at {rate:.1e}")))
             });
-            let chart = Chart {
+            let panel = Chart {
                 x_title: "learning rate".to_owned(),
                 y_title: "smoothed training loss".to_owned(),
-                across: Across::Logarithm,
+                x_scale: XScale::Log,
                 points: shown.map(point).collect(),
                 joined: true,
                 marked,
             };
-            plot::charts(path, &[chart])?;
+            chart::charts(path, &[panel])?;
         }
         if self.json {
             return say_json(&json!(rates));

@@ -17,7 +17,7 @@ use super::{DeviceArg, say, say_json, warn};
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::metrics::{Metric, Metrics};
-use crate::report::plot::{self, Across, Chart};
+use crate::report::chart::{self, Chart, XScale};
 use crate::report::{Progress, Table};
 use crate::sweep::{Candidate, Plan, Ranked, Trial, TrialResult, deviation, mean, rank, shown};
 use crate::train::{Config, Earlier, EpochRecord, prepare};
@@ -123,7 +123,7 @@ impl Sweep {
         let config = candidates[best.candidate - 1].config(&sweep.plan.config, seed)?;
         let config = write("best.toml", config.to_toml()?)?;
         let picture = sweep.folder.join("sweep.png");
-        let drawn = plot::charts(&picture, &panels(sweep, candidates, ranked));
+        let drawn = chart::charts(&picture, &panels(sweep, candidates, ranked));
         if let Err(error) = &drawn {
             warn(format!("no picture: {error}"));
         }
@@ -353,8 +353,8 @@ fn panels(sweep: &Running, candidates: &[Candidate], ranked: &[Ranked]) -> Vec<C
             continue;
         }
         let numbers: Option<Vec<f64>> = all.iter().map(number).collect();
-        let (across, xs) = match numbers {
-            Some(numbers) => (across(&numbers), numbers),
+        let (x_scale, xs) = match numbers {
+            Some(numbers) => (x_scale(&numbers), numbers),
             None => {
                 let mut names: Vec<String> = all.iter().map(shown).collect();
                 names.sort();
@@ -364,7 +364,7 @@ fn panels(sweep: &Running, candidates: &[Candidate], ranked: &[Ranked]) -> Vec<C
                     names.iter().position(|other| *other == name).unwrap_or(0) as f64
                 };
                 let xs = all.iter().map(at).collect();
-                (Across::Names(names), xs)
+                (XScale::Names(names), xs)
             }
         };
         let point =
@@ -376,7 +376,7 @@ fn panels(sweep: &Running, candidates: &[Candidate], ranked: &[Ranked]) -> Vec<C
         charts.push(Chart {
             x_title: key.clone(),
             y_title: format!("dev {}", sweep.metric.name()),
-            across,
+            x_scale,
             points,
             joined: false,
             marked,
@@ -394,11 +394,11 @@ fn number(value: &toml::Value) -> Option<f64> {
 }
 
 /// By their logarithm where they reach over more than a decade.
-fn across(numbers: &[f64]) -> Across {
+fn x_scale(numbers: &[f64]) -> XScale {
     let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let high = numbers.iter().copied().fold(0.0, f64::max);
     match low > 0.0 && high >= 10.0 * low {
-        true => Across::Logarithm,
-        false => Across::Numbers,
+        true => XScale::Log,
+        false => XScale::Linear,
     }
 }

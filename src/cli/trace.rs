@@ -12,8 +12,9 @@ use super::compare::check_new_file;
 use super::{DeviceArg, DtypeArg, say, say_json};
 use crate::checkpoint::{dtype_name, safetensors};
 use crate::compare::Subject;
-use crate::report::{Progress, Screen, TracePage, trace_page, trace_picture, trace_text};
-use crate::trace::{self, Place, Recording};
+use crate::report::Progress;
+use crate::trace::report::{Screen, TracePage, trace_page, trace_picture, trace_text};
+use crate::trace::{self, Recording, UnitIndex};
 
 /// How many units are shown unless some are named.
 const UNITS: usize = 3;
@@ -270,7 +271,7 @@ impl Trace {
     }
 
     /// The units that are shown.
-    fn places(&self, recording: &Recording) -> Result<Vec<Place>> {
+    fn places(&self, recording: &Recording) -> Result<Vec<UnitIndex>> {
         let directions = self.directions(recording);
         if directions.is_empty() {
             let last = &recording.directions[recording.directions.len() - 1];
@@ -297,14 +298,14 @@ impl Trace {
             .unwrap_or(0);
         let units = recording.directions[direction].units();
         let place = |&unit: &i64| match (0..units).contains(&unit) {
-            true => Ok(Place { direction, unit }),
+            true => Ok(UnitIndex { direction, unit }),
             false => bail!("--unit {unit}: the layer has the units 0 to {}", units - 1),
         };
         self.units.iter().map(place).collect()
     }
 }
 
-/// Of standard output: colours where a terminal takes them.
+/// Of standard output: colors where a terminal takes them.
 fn screen() -> Screen {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let terminal = std::io::stdout().is_terminal();
@@ -315,6 +316,6 @@ fn screen() -> Screen {
     };
     Screen {
         width: width.unwrap_or(100),
-        colour: terminal && !dumb && set("NO_COLOR").is_none(),
+        color: terminal && !dumb && set("NO_COLOR").is_none(),
     }
 }

@@ -14,8 +14,9 @@ use super::train::{INTERRUPTED, stop_flag};
 use super::{DeviceArg, VERSION, say, say_json, warn};
 use crate::checkpoint::dtype_name;
 use crate::model::Model;
-use crate::report::{Asked, Progress, UnitsReport, units_page, units_text};
+use crate::report::Progress;
 use crate::train::Corpus;
+use crate::units::report::{Asked, UnitsReport, units_page, units_text};
 use crate::units::{
     Activation, Direction, LEFT, Matches, Query, RIGHT, Sentence, Sentences, Settings, Survey,
     Texts, survey,

@@ -10,6 +10,8 @@ mod judge;
 mod measure;
 pub mod python;
 mod reference;
+#[cfg(feature = "cli")]
+pub mod report;
 pub(crate) mod stages;
 mod subject;
 mod task;

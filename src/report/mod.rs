@@ -1,20 +1,15 @@
-//! What people see: progress while a command runs, tables when it ends, pictures
-//! for a page, and pages. Nothing here computes a result.
+//! What the commands show people: progress while a command runs, tables when it ends, one
+//! chart module for pictures and pages, and the frame of pages. Nothing here computes a
+//! result, and nothing here knows what a result is of: comparisons, traces and surveys of
+//! units have their texts and pages beside them.
 
-mod comparison;
-mod page;
-pub mod plot;
+pub mod chart;
+pub(crate) mod page;
 mod progress;
 mod table;
 mod tensorboard;
-mod trace;
-mod units;
 
-pub use comparison::comparison_text;
-pub use page::{ComparisonPage, TracePage, comparison_page, trace_page, units_page};
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};
 pub use tensorboard::Events;
-pub use trace::{Screen, trace_picture, trace_text};
-pub use units::{Asked, UnitsReport, units_text};

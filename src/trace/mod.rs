@@ -9,6 +9,8 @@
 mod arrays;
 mod direction;
 mod integrated;
+#[cfg(feature = "cli")]
+pub mod report;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -60,7 +62,7 @@ pub struct Check {
 
 /// A unit of a layer in a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct UnitIndex {
     /// Its index among [`Recording::directions`].
     pub direction: usize,
     /// Its number in the cell state.
@@ -206,11 +208,11 @@ impl Recording {
     }
 
     /// The most decisive units of all layers and directions, the first the most.
-    pub fn decisive(&self, count: usize) -> Vec<Place> {
-        let mut places: Vec<(f64, Place)> = Vec::new();
+    pub fn decisive(&self, count: usize) -> Vec<UnitIndex> {
+        let mut places: Vec<(f64, UnitIndex)> = Vec::new();
         for (direction, one) in self.directions.iter().enumerate() {
             let units = (0..).zip(&one.decisive);
-            places.extend(units.map(|(unit, &by)| (by, Place { direction, unit })));
+            places.extend(units.map(|(unit, &by)| (by, UnitIndex { direction, unit })));
         }
         places.sort_by(|a, b| b.0.total_cmp(&a.0));
         places

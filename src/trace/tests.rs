@@ -186,7 +186,8 @@ fn decisive_units_come_first() {
     let recording = vectors(&lstm(2, true, 0), &sequence(5)).unwrap();
     let places = recording.decisive(usize::MAX);
     assert_eq!(places.len(), 16);
-    let by = |place: &Place| recording.directions[place.direction].decisive[place.unit as usize];
+    let by =
+        |place: &UnitIndex| recording.directions[place.direction].decisive[place.unit as usize];
     assert!(places.windows(2).all(|two| by(&two[0]) >= by(&two[1])));
     let place = places[0];
     let one = &recording.directions[place.direction];

@@ -26,6 +26,8 @@ mod gates;
 mod histogram;
 mod matching;
 mod read;
+#[cfg(feature = "cli")]
+pub mod report;
 mod sentence;
 #[cfg(test)]
 mod tests;

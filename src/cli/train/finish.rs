@@ -9,7 +9,7 @@ use tch::Device;
 use crate::cli::warn;
 use crate::metrics::Metrics;
 use crate::model::Model;
-use crate::report::plot::{self, EpochPoint};
+use crate::report::chart::{self, EpochPoint};
 use crate::train::{Config, Corpus, EpochRecord, RunFolder, Summary, evaluate};
 
 /// A finished training.
@@ -68,7 +68,7 @@ pub(in crate::cli) fn finish(
     // A picture that cannot be drawn loses nothing.
     let curve = draw_curve(folder, &summary, config.train.metric.name());
     let rows = metrics.confusion.rows();
-    let confusion = plot::confusion_matrix(&folder.confusion(), &corpus.labels, rows);
+    let confusion = chart::confusion_matrix(&folder.confusion(), &corpus.labels, rows);
     let mut files = vec![("model", folder.model())];
     for (what, path, drawn) in [
         ("training curve", folder.curve(), curve),
@@ -102,5 +102,5 @@ fn draw_curve(folder: &RunFolder, summary: &Summary, metric: &str) -> crate::err
     };
     let points: Vec<EpochPoint> = summary.epochs.iter().map(point).collect();
     let best = best(summary).map(|record| record.epochs);
-    plot::training_curve(&folder.curve(), &points, &format!("dev {metric}"), best)
+    chart::training_curve(&folder.curve(), &points, &format!("dev {metric}"), best)
 }
