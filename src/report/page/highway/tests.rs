@@ -88,7 +88,8 @@ fn everything_is_on_the_page_and_nothing_beyond_it() {
     }
     // Loss, and three profiles before and after; a key for each model.
     assert_eq!(html.matches("<figure>").count(), 7);
-    assert_eq!(html.matches("<svg").count(), 7 + 4);
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 7);
+    assert_eq!(html.matches("<svg class=\"key-mark\"").count(), 4);
     for beyond in ["<script", "src=", "href=", "@import", "url(", "NaN", "inf"] {
         assert!(!html.contains(beyond), "{beyond}");
     }
