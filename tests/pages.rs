@@ -20,7 +20,8 @@ fn trace_in_a_browser() {
         &sandbox.path().join("t.html"),
         "const heat = document.getElementById('heat');
          const heading = () => document.querySelector('#worked h3').textContent;
-         const units = () => [...heat.querySelectorAll('svg text:not(.title):not([transform])')].map((text) => text.textContent);
+         // Beside each line of maps.
+         const units = () => [...new Set([...heat.querySelectorAll('svg text:not(.title):not([transform])')].map((text) => text.textContent))];
          const change = async (id, value) => {
            document.getElementById(id).value = value;
            document.getElementById(id).dispatchEvent(new Event('change'));
@@ -261,7 +262,7 @@ fn comparison_in_a_browser() {
          seen.left = time.querySelector('.tip').hidden;
          return seen;",
     );
-    let stages = all["stages"].as_array().unwrap();
+    let stages = all["comparison"]["stages"].as_array().unwrap();
     let name = |n: usize| format!("{}; ", stages[n]["name"].as_str().unwrap());
     for (n, said) in [0, 1, stages.len() - 1]
         .into_iter()

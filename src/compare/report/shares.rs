@@ -108,7 +108,7 @@ pub(super) fn stages_panel(comparison: &Comparison) -> Panel {
         names.push((row, title.to_uppercase()));
         row += 1.0;
         for stage in of {
-            names.push((row, ending(&stage.name)));
+            names.push((row, printable(&ending(&stage.name))));
             rows.push((row, stage));
             row += 1.0;
         }
@@ -155,9 +155,8 @@ pub(super) fn by_stage(comparison: &Comparison) -> Figure {
 
 /// A name, or its end, where layers and gates are told apart.
 pub(super) fn ending(name: &str) -> String {
-    let name = printable(name);
     match name.chars().count() {
-        0..=NAME => name,
+        0..=NAME => name.to_owned(),
         count => {
             let end = name.chars().skip(count - NAME + 1);
             std::iter::once('…').chain(end).collect()

@@ -94,11 +94,13 @@ fn panel(drawing: &mut Drawing, corner: (f64, f64), chart: &Chart) {
         y.titled(chart.y_title.as_str()),
     );
     let left = corner.0 + 16.0 + panel.left_margin();
+    let width = corner.0 + PANEL.0 - 20.0 - left;
+    let (_, labels) = panel.labels_height(width);
     let frame = Frame {
         left,
         top: corner.1 + 44.0,
-        width: corner.0 + PANEL.0 - 20.0 - left,
-        height: PANEL.1 - 44.0 - 54.0,
+        width,
+        height: PANEL.1 - 44.0 - 34.0 - labels,
     };
     let form = match chart.joined {
         true => Form::Line {

@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn text_is_text_and_is_escaped() {
         let mut drawing = Drawing::new(80.0, 60.0);
-        let size = (20.0, 80.0);
+        let size = (20.0, 200.0);
         drawing.text("a<b & c", (10.0, 40.0), size, Anchor::Start, Paint::Ink);
         drawing.upwards("up", (30.0, 50.0), size, Anchor::End, Paint::Ink);
         let svg = drawing.file_svg();

@@ -33,7 +33,7 @@ const PANEL: f64 = WIDTH / 2.0;
 /// More epochs than this are a line without marks.
 const MARKED: usize = 40;
 /// The most room that the name at the end of a line has.
-const NAME: f64 = 170.0;
+const NAME: f64 = 200.0;
 
 /// Draws the losses of training and development texts, and beside them the
 /// development score with the best epoch marked, into `path` (`.png` or
