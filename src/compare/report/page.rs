@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::shares;
-use super::text::{QUANTITIES, percent, some};
+use super::text::{QUANTITIES, number, percent, short, some};
 use crate::compare::{Comparison, Origin, StageResult, Verdict};
 use crate::error::Result;
 use crate::lstm::Engine;
@@ -333,28 +333,4 @@ fn row(stage: &StageResult, dtype: &str) -> String {
     }
     html.push_str(&format!("<td>{:?}</td></tr>\n", stage.shape));
     html
-}
-
-/// A tolerance as people read it: `2e-6`, `2.83e-6`.
-pub(super) fn short(tolerance: f64) -> String {
-    let text = format!("{tolerance:.2e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => {
-            let digits = digits.trim_end_matches('0').trim_end_matches('.');
-            format!("{digits}e{exponent}")
-        }
-        None => text,
-    }
-}
-
-/// A difference as people read it.
-pub(super) fn number(value: f64) -> String {
-    match value {
-        value if value.is_nan() => "NaN".to_owned(),
-        f64::INFINITY => "infinite".to_owned(),
-        f64::NEG_INFINITY => "-infinite".to_owned(),
-        0.0 => "0".to_owned(),
-        value if (0.1..1e4).contains(&value.abs()) => format!("{value:.1}"),
-        value => format!("{value:.1e}"),
-    }
 }

@@ -1,11 +1,12 @@
 //! The charts of a comparison: how much of the tolerance each stage uses, and each time
 //! step.
 
-use super::page::{Judgement, number, short};
-use super::text::{QUANTITIES, percent};
+use super::page::Judgement;
+use super::text::{QUANTITIES, number, percent, short};
 use crate::compare::{Comparison, StageResult};
 use crate::report::chart::{
-    Axis, Dash, Drawing, Form, Frame, Guide, Hover, Paint, Panel, Series, Spacing, Symbol, decade,
+    Axis, Drawing, Form, Frame, Guide, Hover, LineStyle, Paint, Panel, Series, Spacing, Symbol,
+    decade,
 };
 use crate::report::page::Figure;
 use crate::report::printable;
@@ -118,7 +119,7 @@ pub(super) fn stages_panel(comparison: &Comparison) -> Panel {
     let mut panel = Panel::new(shares.axis(), stages);
     panel.labels_above = true;
     panel.hover = Hover::Row;
-    panel.guides.push(Guide::Upright(1.0, Dash::Dashed));
+    panel.guides.push(Guide::Upright(1.0, LineStyle::Dashed));
     for judgement in [Judgement::Identical, Judgement::Within, Judgement::Outside] {
         let of = rows.iter();
         let of = of.filter(|(_, stage)| Judgement::of(stage) == judgement);
@@ -316,24 +317,34 @@ fn steps(name: &str, stages: &[&StageResult], reverse: bool, every: usize) -> Fi
 }
 
 /// Name, color, dash and mark of a line.
-fn line(stage: &str, index: usize) -> (String, Paint, Dash, Symbol) {
+fn line(stage: &str, index: usize) -> (String, Paint, LineStyle, Symbol) {
     let part = match stage.starts_with("lstm/") {
         true => stage.rsplit('/').next().unwrap_or(stage),
         false => stage,
     };
     let (name, paint, dash, symbol) = match part {
-        "i" => ("input i", Paint::Orange, Dash::Solid, Symbol::Disc),
-        "f" => ("forget f", Paint::Blue, Dash::Solid, Symbol::Square),
-        "g" => ("candidate g", Paint::Green, Dash::Solid, Symbol::Diamond),
-        "o" => ("output o", Paint::Purple, Dash::Solid, Symbol::Plus),
-        "c" => ("cell c", Paint::Vermillion, Dash::Dashed, Symbol::Ring),
-        "h" => ("hidden h", Paint::Sky, Dash::Dashed, Symbol::OpenSquare),
-        "y" => ("y", Paint::Grey, Dash::Dotted, Symbol::OpenDiamond),
+        "i" => ("input i", Paint::Orange, LineStyle::Solid, Symbol::Disc),
+        "f" => ("forget f", Paint::Blue, LineStyle::Solid, Symbol::Square),
+        "g" => (
+            "candidate g",
+            Paint::Green,
+            LineStyle::Solid,
+            Symbol::Diamond,
+        ),
+        "o" => ("output o", Paint::Purple, LineStyle::Solid, Symbol::Plus),
+        "c" => ("cell c", Paint::Vermillion, LineStyle::Dashed, Symbol::Ring),
+        "h" => (
+            "hidden h",
+            Paint::Sky,
+            LineStyle::Dashed,
+            Symbol::OpenSquare,
+        ),
+        "y" => ("y", Paint::Grey, LineStyle::Dotted, Symbol::OpenDiamond),
         other => {
             const PAINTS: [Paint; 4] =
                 [Paint::Blue, Paint::Vermillion, Paint::Green, Paint::Purple];
             let paint = PAINTS[index % PAINTS.len()];
-            return (printable(other), paint, Dash::Solid, Symbol::Disc);
+            return (printable(other), paint, LineStyle::Solid, Symbol::Disc);
         }
     };
     (name.to_owned(), paint, dash, symbol)

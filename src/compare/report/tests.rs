@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::page::{ComparisonPage, comparison_page, number, short};
+use super::page::{ComparisonPage, comparison_page};
 use super::shares::{ending, over_time, stages_panel, steps_panel};
-use super::text::percent;
+use super::text::{number, percent, short};
 use crate::compare::diagnose::{Cause, Certainty, Diagnosis};
 use crate::compare::{
     Comparison, Difference, Origin, Quantity, StageResult, Steps, Tolerance, Verdict,

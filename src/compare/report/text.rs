@@ -105,3 +105,27 @@ pub(super) fn percent(share: f64) -> String {
         share => format!("{:.2} %", share * 100.0),
     }
 }
+
+/// A tolerance as people read it: `2e-6`, `2.83e-6`.
+pub(super) fn short(tolerance: f64) -> String {
+    let text = format!("{tolerance:.2e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let digits = digits.trim_end_matches('0').trim_end_matches('.');
+            format!("{digits}e{exponent}")
+        }
+        None => text,
+    }
+}
+
+/// A difference as people read it.
+pub(super) fn number(value: f64) -> String {
+    match value {
+        value if value.is_nan() => "NaN".to_owned(),
+        f64::INFINITY => "infinite".to_owned(),
+        f64::NEG_INFINITY => "-infinite".to_owned(),
+        0.0 => "0".to_owned(),
+        value if (0.1..1e4).contains(&value.abs()) => format!("{value:.1}"),
+        value => format!("{value:.1e}"),
+    }
+}

@@ -44,7 +44,7 @@ pub struct Label {
 
 /// How a line is broken up, so that lines differ without color too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dash {
+pub enum LineStyle {
     /// Not at all.
     Solid,
     /// Into dashes.
@@ -57,15 +57,15 @@ pub enum Dash {
     LongDash,
 }
 
-impl Dash {
+impl LineStyle {
     /// The lengths of strokes and gaps.
     pub(super) fn lengths(self) -> Option<&'static str> {
         match self {
-            Dash::Solid => None,
-            Dash::Dashed => Some("6 4"),
-            Dash::Dotted => Some("1.5 3.5"),
-            Dash::DashDot => Some("7 3 1.5 3"),
-            Dash::LongDash => Some("11 4"),
+            LineStyle::Solid => None,
+            LineStyle::Dashed => Some("6 4"),
+            LineStyle::Dotted => Some("1.5 3.5"),
+            LineStyle::DashDot => Some("7 3 1.5 3"),
+            LineStyle::LongDash => Some("11 4"),
         }
     }
 }
@@ -116,7 +116,7 @@ pub enum Shape {
         /// Its color.
         paint: Paint,
         /// How it is broken up.
-        dash: Dash,
+        dash: LineStyle,
     },
     /// Filled polygons.
     Area {
@@ -275,7 +275,7 @@ impl Shape {
             points,
             width,
             paint,
-            dash: Dash::Solid,
+            dash: LineStyle::Solid,
         }
     }
 }

@@ -173,7 +173,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::super::drawing::tests::{all, assert_tidy, marks};
-    use super::super::drawing::{Dash, Shape};
+    use super::super::drawing::{LineStyle, Shape};
     use super::*;
 
     fn lines(logarithm: bool, points: &[(f64, f64)]) -> Lines {
@@ -244,7 +244,7 @@ mod tests {
             matches!(
                 shape,
                 Shape::Line {
-                    dash: Dash::Dashed,
+                    dash: LineStyle::Dashed,
                     ..
                 }
             )

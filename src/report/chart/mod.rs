@@ -25,7 +25,7 @@ pub(crate) use axis::{Axis, Spacing, decade};
 pub use confusion::confusion_matrix;
 #[cfg(test)]
 pub(crate) use drawing::tests as drawing_tests;
-pub(crate) use drawing::{Anchor, DROP, Dash, Drawing, Frame, SMALL, Symbol, TEXT, TITLE};
+pub(crate) use drawing::{Anchor, DROP, Drawing, Frame, LineStyle, SMALL, Symbol, TEXT, TITLE};
 pub(crate) use font::width;
 pub(crate) use heat::cell;
 pub(crate) use legend::key;

@@ -1,7 +1,7 @@
 //! One set of axes with what is drawn on it.
 
 use super::axis::Axis;
-use super::drawing::{Anchor, DROP, Dash, Drawing, Frame, SMALL, Shape, Symbol, TEXT, TITLE};
+use super::drawing::{Anchor, DROP, Drawing, Frame, LineStyle, SMALL, Shape, Symbol, TEXT, TITLE};
 use super::font;
 use super::paint::Paint;
 
@@ -41,7 +41,7 @@ pub struct Series {
     /// Their color.
     pub paint: Paint,
     /// How a line is broken up.
-    pub dash: Dash,
+    pub dash: LineStyle,
     /// What they are drawn as.
     pub form: Form,
     /// x and y. Those without a place leave a gap.
@@ -60,7 +60,7 @@ impl Series {
         Self {
             name: name.into(),
             paint,
-            dash: Dash::Solid,
+            dash: LineStyle::Solid,
             form,
             points,
             errors: Vec::new(),
@@ -76,7 +76,7 @@ pub enum Guide {
     /// At this y, over the whole width, with a word at its right end.
     Level(f64, String),
     /// At this x, over the whole height, dotted or dashed.
-    Upright(f64, Dash),
+    Upright(f64, LineStyle),
     /// Between two points.
     Between((f64, f64), (f64, f64)),
 }
@@ -303,7 +303,7 @@ impl Panel {
                     let size = (SMALL, frame.width);
                     label.text(word, place, size, Anchor::End, Paint::Soft);
                 }
-                let level = line((frame.left, at), (frame.right(), at), Dash::Dashed);
+                let level = line((frame.left, at), (frame.right(), at), LineStyle::Dashed);
                 std::iter::once(level).chain(label.shapes).collect()
             }
             Guide::Upright(value, dash) => {
@@ -313,7 +313,7 @@ impl Panel {
             Guide::Between(from, to) => vec![line(
                 self.place(frame, *from),
                 self.place(frame, *to),
-                Dash::Dashed,
+                LineStyle::Dashed,
             )],
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::axis::{Axis, Spacing};
-use super::drawing::{Anchor, Dash, Drawing, Frame, SMALL, Symbol};
+use super::drawing::{Anchor, Drawing, Frame, LineStyle, SMALL, Symbol};
 use super::font;
 use super::paint::Paint;
 use super::panel::{Form, Guide, Panel, Series};
@@ -121,7 +121,7 @@ fn panel(drawing: &mut Drawing, corner: (f64, f64), chart: &Chart) {
     };
     if let Some((x, _, what)) = &chart.marked {
         if chart.joined && panel.x.has(*x) {
-            panel.guides.push(Guide::Upright(*x, Dash::Dotted));
+            panel.guides.push(Guide::Upright(*x, LineStyle::Dotted));
         }
         note = match missing {
             0 => what.clone(),

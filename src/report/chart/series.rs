@@ -1,6 +1,6 @@
 //! The shapes of a series.
 
-use super::drawing::{Dash, Frame, Shape, Symbol};
+use super::drawing::{Frame, LineStyle, Shape, Symbol};
 use super::paint::Paint;
 use super::panel::{Form, Panel, Series};
 
@@ -183,7 +183,7 @@ pub(super) fn key(series: &Series, at: (f64, f64), width: f64) -> Vec<Shape> {
             shapes
         }
         Form::Points(symbol) => symbols(vec![at], symbol, ALONE, series.paint),
-        Form::Bars => vec![line(8.0, Dash::Solid)],
+        Form::Bars => vec![line(8.0, LineStyle::Solid)],
         Form::Steps { .. } => vec![line(1.8, series.dash)],
     }
 }

@@ -261,7 +261,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::drawing::Dash;
+    use super::super::drawing::LineStyle;
     use super::*;
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
                 points: vec![(0.0, 1.5), (2.0, 3.0)],
                 width: 1.5,
                 paint: Paint::Blue,
-                dash: Dash::Dashed,
+                dash: LineStyle::Dashed,
             }],
         });
         let (file, page) = (drawing.file_svg(), drawing.page_svg());
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn lengths_are_short() {
-        let lengths = [0.0, -0.001, 12.5, 3.14159, -7.0];
+        let lengths = [0.0, -0.001, 12.5, 3.1234, -7.0];
         assert_eq!(lengths.map(short), ["0", "0", "12.5", "3.1", "-7"]);
     }
 }

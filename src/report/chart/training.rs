@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::axis::{Axis, drawable};
-use super::drawing::{Anchor, DROP, Dash, Drawing, Frame, SMALL, Symbol, TEXT, TITLE};
+use super::drawing::{Anchor, DROP, Drawing, Frame, LineStyle, SMALL, Symbol, TEXT, TITLE};
 use super::font;
 use super::paint::Paint;
 use super::panel::{Form, Guide, Panel, Series};
@@ -130,7 +130,7 @@ fn panel(
         .map_or(0.0, |note| font::width(note, SMALL) + 32.0);
     panel.y.title = font::fit(title, TITLE, right - used - frame.left);
     if let Some((epoch, _)) = best {
-        panel.guides.push(Guide::Upright(epoch, Dash::Dotted));
+        panel.guides.push(Guide::Upright(epoch, LineStyle::Dotted));
     }
     panel.series = series;
     panel.draw(drawing, frame);

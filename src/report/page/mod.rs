@@ -16,7 +16,7 @@ use crate::files;
 
 const STYLE: &str = include_str!("page.css");
 /// What a person can do with figures.
-const SCRIPT: &str = include_str!("figure.js");
+const SCRIPT: &str = concat!(include_str!("chart.js"), include_str!("figure.js"));
 
 /// What a page may do: nothing that reaches beyond it. Figures are downloaded through
 /// `blob:`.

@@ -2,7 +2,7 @@
 //! and how strongly it depends on what each step reads and remembers.
 
 use crate::report::chart::{
-    Axis, Dash, Drawing, Form, Frame, Guide, Hover, Paint, Panel, Series, Spacing, Symbol,
+    Axis, Drawing, Form, Frame, Guide, Hover, LineStyle, Paint, Panel, Series, Spacing, Symbol,
 };
 use crate::report::page::Figure;
 use crate::trace::{Direction, Recording, norms};
@@ -69,7 +69,14 @@ pub(super) fn panels(recording: &Recording, direction: &Direction, steps: &[i64]
         panel
             .guides
             .push(Guide::Level(start, "of no token".to_owned()));
-        let series = line("probability", Paint::Ink, Dash::Solid, Symbol::Disc, &of, 4);
+        let series = line(
+            "probability",
+            Paint::Ink,
+            LineStyle::Solid,
+            Symbol::Disc,
+            &of,
+            4,
+        );
         panel.series.push(series);
         panels.push(panel);
     }
@@ -94,21 +101,21 @@ pub(super) fn panels(recording: &Recording, direction: &Direction, steps: &[i64]
             "∂y/∂C",
             norms(&direction.gradient_c),
             Paint::Vermillion,
-            Dash::Solid,
+            LineStyle::Solid,
             Symbol::Disc,
         ),
         (
             "∂y/∂h",
             norms(&direction.gradient_h),
             Paint::Sky,
-            Dash::Dashed,
+            LineStyle::Dashed,
             Symbol::Square,
         ),
         (
             "∂y/∂x",
             norms(&recording.gradient_input),
             Paint::Grey,
-            Dash::Dotted,
+            LineStyle::Dotted,
             Symbol::Diamond,
         ),
     ];
@@ -127,7 +134,7 @@ pub(super) fn panels(recording: &Recording, direction: &Direction, steps: &[i64]
         panel.hover = Hover::Column;
         // Where steps are left out.
         let gap = steps.windows(2).position(|pair| pair[1] != pair[0] + 1);
-        let gap = gap.map(|n| Guide::Upright(n as f64 + 0.5, Dash::Dotted));
+        let gap = gap.map(|n| Guide::Upright(n as f64 + 0.5, LineStyle::Dotted));
         panel.guides.extend(gap);
     }
     panels
@@ -148,7 +155,7 @@ fn names(recording: &Recording, steps: &[i64], shown: bool) -> Axis {
 fn line(
     name: &str,
     paint: Paint,
-    dash: Dash,
+    dash: LineStyle,
     symbol: Symbol,
     values: &[f64],
     digits: usize,

@@ -4,9 +4,11 @@ mod chart;
 mod data;
 mod page;
 mod picture;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub use self::page::{TracePage, trace_page};
-pub use self::text::{Screen, trace_picture, trace_text};
+pub use self::screen::Screen;
+pub use self::text::{trace_picture, trace_text};

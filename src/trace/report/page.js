@@ -1,49 +1,10 @@
 // The page of `cellway trace`: heat maps of units over steps, and one step of one unit
 // worked out.
 (() => {
-  const data = JSON.parse(document.getElementById("trace").textContent);
+  const data = recorded;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const find = (id) => document.getElementById(id);
   const { steps, tokens } = data;
-
-  // [steps, units], row by row, little-endian as everywhere that has a browser.
-  function decode(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    return new Float32Array(bytes.buffer);
-  }
-  const sigma = (sum) => 1 / (1 + Math.exp(-sum));
-
-  // Gates, the state before and the highway follow from what the page has.
-  for (const direction of data.directions) {
-    const width = direction.units.length;
-    const { arrays, reverse } = direction;
-    for (const [name, text] of Object.entries(arrays)) arrays[name] = decode(text);
-    const stored = (name, at, unit) => arrays[name][at * width + unit];
-    const gap = direction.gap && { before: decode(direction.gap.before), highway: decode(direction.gap.highway) };
-    const [back, on] = reverse ? [1, -1] : [-1, 1];
-    const beside = (at, by) => steps[at + by] === steps[at] + by;
-    const first = (at) => steps[at] === (reverse ? data.time - 1 : 0);
-    const last = (at) => steps[at] === (reverse ? 0 : data.time - 1);
-    const derived = {
-      i: (at, unit) => sigma(stored("xi", at, unit) + stored("hi", at, unit)),
-      f: (at, unit) => sigma(stored("xf", at, unit) + stored("hf", at, unit)),
-      o: (at, unit) => sigma(stored("xo", at, unit) + stored("ho", at, unit)),
-      g: (at, unit) => Math.tanh(stored("xg", at, unit) + stored("hg", at, unit)),
-      h: (at, unit) => derived.o(at, unit) * Math.tanh(stored("c", at, unit)),
-      before: (at, unit) => (first(at) ? 0 : beside(at, back) ? stored("c", at + back, unit) : gap.before[unit]),
-    };
-    const highway = new Float64Array(steps.length * width).fill(1);
-    for (let n = 0; n < steps.length; n++) {
-      const at = reverse ? n : steps.length - 1 - n;
-      for (let unit = 0; unit < width && !last(at); unit++) {
-        highway[at * width + unit] = beside(at, on)
-          ? derived.f(at + on, unit) * highway[(at + on) * width + unit]
-          : gap.highway[unit];
-      }
-    }
-    arrays.highway = highway;
-    direction.get = (name, at, unit) => (arrays[name] ? stored(name, at, unit) : derived[name](at, unit));
-  }
 
   // What is looked at: a direction, the place of a unit in it, the place of a step; and
   // the steps that the maps show, from one to the other.
@@ -307,7 +268,7 @@
       const space = (high - low) * 0.06 || 1e-6;
       [low, high] = [low - space, high + space];
       const y = (value) => top + height * (1 - (value - low) / (high - low));
-      const grid = figures.ticks({ spacing: "linear", unit: "" }, low, high).map(([value, text]) =>
+      const grid = charts.ticks({ spacing: "linear", unit: "" }, low, high).map(([value, text]) =>
         `<path d="M${left} ${y(value)}L${left + width} ${y(value)}" stroke="var(--rule)"/><text x="${left - 8}" y="${y(value) + 4.1}" text-anchor="end" font-size="11.5" fill="var(--soft)">${text}</text>`);
       const edge = top + height;
       const times = steps.map((_, n) => (n % named !== 0 ? "" :

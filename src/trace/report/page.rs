@@ -10,7 +10,7 @@ use crate::report::page::{self, definitions, escape};
 use crate::trace::{Recording, UnitIndex, norms, shown};
 
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const SCRIPT: &str = concat!(include_str!("data.js"), include_str!("page.js"));
 const BODY: &str = include_str!("page.html");
 
 /// The most bytes of a page, where one unit has room at all.

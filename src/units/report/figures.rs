@@ -3,7 +3,7 @@
 use super::page::name;
 use super::text::{UnitsReport, life, percent, signed};
 use crate::report::chart::{
-    Axis, Dash, Drawing, Form, Frame, Guide, Hover, Paint, Panel, Series, Symbol,
+    Axis, Drawing, Form, Frame, Guide, Hover, LineStyle, Paint, Panel, Series, Symbol,
 };
 use crate::report::page::Figure;
 use crate::report::printable;
@@ -250,7 +250,7 @@ pub(super) fn histogram_panel(ranked: &Ranked, report: &UnitsReport) -> Panel {
 
 /// Of few classes, from the first to the last by the diverging colors; told apart by the
 /// dash, too.
-fn class_line(class: usize, classes: usize) -> (Paint, Dash) {
+fn class_line(class: usize, classes: usize) -> (Paint, LineStyle) {
     use Paint::{Blue, Green, Grey, Orange, Purple, Sky, Vermillion};
     let paints: &[Paint] = match classes {
         3 => &[Blue, Grey, Vermillion],
@@ -258,11 +258,11 @@ fn class_line(class: usize, classes: usize) -> (Paint, Dash) {
         _ => &[Blue, Vermillion, Green, Purple, Orange, Sky, Grey],
     };
     let dash = match class % 5 {
-        0 => Dash::Solid,
-        1 => Dash::Dashed,
-        2 => Dash::Dotted,
-        3 => Dash::DashDot,
-        _ => Dash::LongDash,
+        0 => LineStyle::Solid,
+        1 => LineStyle::Dashed,
+        2 => LineStyle::Dotted,
+        3 => LineStyle::DashDot,
+        _ => LineStyle::LongDash,
     };
     (paints[class % paints.len()], dash)
 }

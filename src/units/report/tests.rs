@@ -367,7 +367,7 @@ fn nothing_is_loaded_from_anywhere() {
 fn a_page_weighs_under_500_kilobytes() {
     let mut case = case();
     for layer in &mut case.survey.layers {
-        let (all, one) = (0..128, layer.units[0].clone());
+        let (all, one) = (0..128, layer.units[0]);
         layer.units = all
             .map(|unit| Unit {
                 unit,
@@ -375,7 +375,7 @@ fn a_page_weighs_under_500_kilobytes() {
                     left: 0.001 * unit as f64,
                     right: 0.003 * unit as f64,
                 },
-                ..one.clone()
+                ..one
             })
             .collect();
     }
