@@ -100,6 +100,7 @@ pub fn set_threads(count: usize) -> Result<()> {
 /// Whether products of f32 on CUDA may be rounded to TF32 (10 bits), which both
 /// cuDNN and cuBLAS can do; libtorch's own default is a mixture. Call it before
 /// anything else of this module: the libraries ask once, when they start.
+#[cfg(feature = "cli")]
 pub(crate) fn set_tf32(allowed: bool) {
     let (name, value) = match allowed {
         true => ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1"),
@@ -115,6 +116,7 @@ pub(crate) fn set_tf32(allowed: bool) {
 /// same bits then come from the same device, driver and libraries, and on the CPU
 /// from as many threads; not from others. Call it before anything else of this
 /// module: cuBLAS asks once, when it starts.
+#[cfg(feature = "cli")]
 pub(crate) fn set_deterministic() -> Result<()> {
     const WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
     if std::env::var_os(WORKSPACE).is_none() {

@@ -49,6 +49,7 @@ unsafe extern "C" {
         backward: RawBackward,
         results: *mut *mut c_void,
     ) -> *mut c_char;
+    #[cfg(feature = "cli")]
     fn cellway_deterministic() -> *mut c_char;
     fn cellway_peak_memory(device: c_int, bytes: *mut i64) -> *mut c_char;
 }
@@ -344,6 +345,7 @@ unsafe extern "C" fn backward_of<F: Function>(
 
 /// From here on only operations whose results do not depend on the order in which
 /// threads of a device arrive; one that has no such form is an error.
+#[cfg(feature = "cli")]
 pub(crate) fn deterministic() -> Result<()> {
     // SAFETY: sets switches of libtorch, and takes nothing.
     told(unsafe { cellway_deterministic() })

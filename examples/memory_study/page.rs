@@ -1,11 +1,10 @@
 //! `OUT/index.html`, which needs nothing but a browser, and a picture of each task.
 
-use std::io::Write;
 use std::path::Path;
 
 use cellway::error::Result;
-use cellway::files::write_atomically;
 use cellway::report::chart::{Line, Lines, Stroke, sheet};
+use cellway::report::write_page;
 
 use crate::Outcome;
 use crate::profile::GradientProfile;
@@ -15,17 +14,14 @@ use crate::profile::GradientProfile;
 const DECADES: i32 = 20;
 const HIGHEST: f64 = 1.6;
 
-const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-<title>How far memory reaches</title>\n<style>\n\
-body { max-width: 72rem; margin: 0 auto; padding: 2rem 1.25rem; font: 15px/1.5 system-ui, sans-serif; }\n\
-p { max-width: 46rem; }\n\
+const STYLE: &str = "\
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }\n\
-th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #d9dee3; text-align: left; }\n\
+th, td { padding: .25rem .75rem .25rem 0; text-align: left; }\n\
+.scroll { overflow-x: auto; }\n\
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1.5rem 2rem; }\n\
-.panels svg { width: 100%; height: auto; }\n\
-.keys span { margin-right: 1.5rem; }\n.keys svg { width: 45px; height: 16.5px; }\n\
-</style>\n</head>\n<body>\n<h1>How far memory reaches</h1>
+.panels .chart { min-width: 0; }\n.keys span { margin-right: 1.5rem; }\n";
+
+const INTRODUCTION: &str = "<h1>How far memory reaches</h1>
 <p>To learn that the answer at the end depends on what was read at the beginning, the gradient of \
 the answer’s loss has to get back to the beginning. In a tanh RNN it is multiplied at each time step \
 by the same matrix and by the slope of the tanh; in an LSTM there is a second way, through the cell \
@@ -46,16 +42,14 @@ pub fn write(out: &Path, settings: &str, outcomes: &[Outcome]) -> Result<()> {
         body += &table(of_task);
         body += &figures(&out.join(format!("{name}.png")), of_task)?;
     }
-    write_atomically(&out.join("index.html"), |file| {
-        write!(file, "{HEAD}{body}<h2>Settings</h2>\n<p>{settings}</p>\n")?;
-        write!(file, "</body>\n</html>\n")
-    })?;
-    Ok(())
+    let page = format!("{INTRODUCTION}{body}<h2>Settings</h2>\n<p>{settings}</p>\n");
+    let title = "How far memory reaches";
+    write_page(&out.join("index.html"), title, &page, STYLE)
 }
 
 fn table(outcomes: &[Outcome]) -> String {
     let mut html = String::from(
-        "<table>\n<tr><th>model</th><th>verdict</th><th>training steps</th><th>test loss</th>\
+        "<div class=\"scroll\"><table>\n<tr><th>model</th><th>verdict</th><th>training steps</th><th>test loss</th>\
          <th>of the baseline</th><th>right</th><th>h before</th><th>h after</th><th>C before</th>\
          <th>C after</th><th>gates before</th><th>gates after</th></tr>\n",
     );
@@ -78,7 +72,7 @@ fn table(outcomes: &[Outcome]) -> String {
             100.0 * outcome.accuracy,
         );
     }
-    html + "</table>\n"
+    html + "</table></div>\n"
 }
 
 /// One of the lists of a profile, with its title.

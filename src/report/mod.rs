@@ -9,6 +9,7 @@ mod progress;
 mod table;
 mod tensorboard;
 
+pub use page::write_page;
 pub use progress::{Mode, Progress, Stage};
 pub(crate) use table::printable;
 pub use table::{Table, metrics_table};

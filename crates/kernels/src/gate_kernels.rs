@@ -36,7 +36,7 @@ pub(crate) struct GateStep<T> {
     pub panels: Range<usize>,
     pub rows: usize,
     /// Whether the panels are read from the last one on.
-    pub from_last: bool,
+    pub last_panel_first: bool,
     /// The hidden state, `[rows][stride]`; null: zeros, which are not multiplied.
     pub hidden: *const T,
     pub stride: usize,
@@ -61,7 +61,7 @@ trait Rows<V: Simd> {
     fn weights(&self) -> &PackedView;
     fn panels(&self) -> &Range<usize>;
     fn count(&self) -> usize;
-    fn from_last(&self) -> bool;
+    fn last_panel_first(&self) -> bool;
     /// The length of the sums.
     fn k(&self) -> usize;
     /// # Safety
@@ -94,7 +94,7 @@ impl<V: Simd> Rows<V> for InputProduct<'_, V::Scalar> {
         self.rows.len()
     }
     #[inline(always)]
-    fn from_last(&self) -> bool {
+    fn last_panel_first(&self) -> bool {
         false
     }
     #[inline(always)]
@@ -134,8 +134,8 @@ impl<V: Simd> Rows<V> for GateStep<V::Scalar> {
         self.rows
     }
     #[inline(always)]
-    fn from_last(&self) -> bool {
-        self.from_last
+    fn last_panel_first(&self) -> bool {
+        self.last_panel_first
     }
     #[inline(always)]
     fn k(&self) -> usize {
@@ -268,7 +268,11 @@ unsafe fn run<V: Widen, S: Stored, const MR: usize>(of: &impl Rows<V>) {
     let panels = of.panels();
     let groups = panels.len().div_ceil(group);
     for n in 0..groups {
-        let n = if of.from_last() { groups - 1 - n } else { n };
+        let n = if of.last_panel_first() {
+            groups - 1 - n
+        } else {
+            n
+        };
         let first = panels.start + group * n;
         let count = group.min(panels.end - first);
         // SAFETY: the panels of a group lie side by side for each k, and the rows are those

@@ -167,7 +167,7 @@ impl<'a, T: Scalar> Job<'a, T> {
             weights: self.weights.hh.view(),
             panels: part.hh.clone(),
             rows,
-            from_last: step % 2 == 1,
+            last_panel_first: step % 2 == 1,
             hidden,
             stride: output_padded,
             sums: all(at.sums, 4 * hidden_padded),

@@ -123,7 +123,7 @@ impl<'a, T: Scalar> Recompute<'a, T> {
                 weights: hh,
                 panels: 0..hh.panels,
                 rows,
-                from_last: false,
+                last_panel_first: false,
                 hidden: match step == 0 && direction.from_zeros {
                     true => std::ptr::null(),
                     false => {

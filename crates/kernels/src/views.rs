@@ -55,6 +55,9 @@ impl Layout {
     /// Whether no element belongs to two rows.
     fn has_separate_rows(&self) -> bool {
         let [time, batch, features] = self.shape;
+        if self.shape.contains(&0) {
+            return true;
+        }
         let mut dims = [(time, self.strides[0]), (batch, self.strides[1])];
         dims.sort_by_key(|&(_, stride)| stride);
         // The inner dimension steps over a row, the outer one over all of the inner one.
@@ -64,7 +67,7 @@ impl Layout {
                 return false;
             }
             if count > 1 {
-                width = (count - 1) * stride + width;
+                width += (count - 1) * stride;
             }
         }
         true
@@ -272,6 +275,8 @@ mod tests {
             let error = SequenceMut::new(&mut data, [2, 2, 4], strides).unwrap_err();
             assert!(matches!(error, ShapeError::Overlap { .. }), "{strides:?}");
         }
+        // A view of nothing has no rows that could overlap.
+        assert!(SequenceMut::new(&mut data[..0], [0, 3, 4], [4, 0]).is_ok());
         // One of a kind has no stride.
         assert!(SequenceMut::new(&mut data, [1, 3, 4], [0, 4]).is_ok());
     }

@@ -1,7 +1,7 @@
-//! The charts of every picture and page, drawn as SVG by one model: [`Axis`] and
-//! [`Series`] on a [`Panel`], shapes on a [`Drawing`], one palette, one type scale.
+//! The charts of every picture and page, drawn as SVG by one model: `Axis` and
+//! `Series` on a `Panel`, shapes on a `Drawing`, one palette, one type scale.
 //!
-//! A [`Drawing`] becomes a file, `.svg` or `.png` rasterized from the same text, or an
+//! A `Drawing` becomes a file, `.svg` or `.png` rasterized from the same text, or an
 //! element of a page, whose colors follow its theme and whose attributes its script reads
 //! for pointing, the keyboard and reading aloud. Text is set in DejaVu Sans, which comes
 //! with the program, so that a picture needs no font on the machine that draws it.

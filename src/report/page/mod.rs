@@ -30,11 +30,22 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 /// The file cannot be written.
 pub(crate) fn write(path: &Path, title: &str, body: &str, style: &str, script: &str) -> Result<()> {
     let scripts = format!("<script>\n{SCRIPT}{script}</script>\n");
-    write_bare(path, title, body, style, &scripts)
+    write_frame(path, title, body, style, &scripts)
 }
 
-/// As [`write`], without the script of figures; `scripts` are whole elements.
-fn write_bare(path: &Path, title: &str, body: &str, style: &str, scripts: &str) -> Result<()> {
+/// Writes a page without a script, in the look of the other pages: `title` is text, `body`
+/// is HTML, in which charts such as those of [`Lines::svg`](super::chart::Lines::svg) take
+/// the colors of the page, and `style` is CSS of its own.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write_page(path: &Path, title: &str, body: &str, style: &str) -> Result<()> {
+    write_frame(path, title, body, style, "")
+}
+
+/// Writes the frame around a page's body; `scripts` are whole elements.
+fn write_frame(path: &Path, title: &str, body: &str, style: &str, scripts: &str) -> Result<()> {
     files::write_atomically(path, |file| {
         let title = escape(title);
         write!(
