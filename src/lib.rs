@@ -40,9 +40,10 @@
 //! | room | what it knows |
 //! |---|---|
 //! | [`cellway_checkpoint`] | [`files`] that are whole or absent |
-//! | [`cellway_data`] | [`random`]: numbers that are hashes; [`text`]: tokenizers, vocabularies, word vectors; [`data`]: labelled texts, splits, batches; [`metrics`]: accuracy, F1, intervals |
+//! | [`cellway_data`] | [`text`]: tokenizers, vocabularies, word vectors; [`data`]: labelled texts, splits, batches; [`metrics`]: accuracy, F1, intervals |
 //! | [`cellway_graph`] | the architectures of LSTMs and classifiers, their limits, the model folder |
 //! | [`error`] | errors that a caller can act on |
+//! | [`random`] | numbers and tensors that are hashes of (seed, stream, counter) |
 //! | [`runtime`] | devices, threads, what of CUDA is there |
 //! | [`lstm`] | the heart: tensors, nothing of text or files |
 //! | [`checkpoint`] | PyTorch's files, and others', in and out |
@@ -67,6 +68,7 @@ pub mod import;
 pub mod lstm;
 mod memory;
 pub mod model;
+pub mod random;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod runtime;
@@ -77,7 +79,7 @@ pub mod train;
 pub mod units;
 
 pub use cellway_checkpoint::files;
-pub use cellway_data::{metrics, random};
+pub use cellway_data::metrics;
 
 pub mod data {
     //! Labelled texts, their splits, and batches of similar length, from [`cellway_data`].

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use clap::Parser;
 
-use cellway::cli::Cli;
+use cellway::cli::{Cli, with_flags};
 use cellway::runtime::{leave, says_out_of_memory};
 
 /// Done.
@@ -21,7 +21,7 @@ fn main() {
         Ok(Ok(code)) => code,
         Ok(Err(error)) if is_broken_pipe(&error) => DONE,
         Ok(Err(error)) => {
-            tell(&chain(&error));
+            tell(&with_flags(&chain(&error)));
             FAILED
         }
         Err(panic) => {

@@ -91,7 +91,7 @@ const THREADS: usize = 1024;
 pub fn set_threads(count: usize) -> Result<()> {
     if !(1..=THREADS).contains(&count) {
         let message = format!("must be 1 to {THREADS}, not {count}");
-        return Err(Error::config("--threads", message));
+        return Err(Error::config("threads", message));
     }
     tch::set_num_threads(count as i32);
     Ok(())
@@ -169,7 +169,7 @@ pub fn cuda() -> &'static Result<usize, String> {
     CUDA.get_or_init(|| {
         if !has_driver() {
             return Err("no NVIDIA driver here (libcuda.so.1 does not load); \
-                        install it, or use --device cpu"
+                        install it, or use `device` cpu"
                 .to_owned());
         }
         load_libtorch_cuda()?;

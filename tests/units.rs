@@ -215,7 +215,7 @@ fn what_is_wrong_is_named() {
         ),
         (
             units(&["--span", "good", "--in", "bad"]),
-            &["does not stand in the text of --in"],
+            &["--span: \"good\" does not stand in its context"],
         ),
         (
             units(&["--span", "good", "--unit", "1"]),

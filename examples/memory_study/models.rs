@@ -4,7 +4,7 @@
 
 use cellway::error::Result;
 use cellway::lstm::{BiasInit, Call, Init, Lstm, LstmConfig};
-use cellway::random::Stream;
+use cellway::random::{self, Stream};
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
@@ -152,10 +152,8 @@ impl Model {
 fn new_parameter(name: &str, shape: &[i64], hidden: i64, stream: Stream) -> Tensor {
     let stream = Stream::new(stream.seed(), name);
     let bound = 1.0 / (hidden as f64).sqrt();
-    let values: Vec<f32> = (0..shape.iter().product::<i64>() as u64)
-        .map(|k| (-bound + 2.0 * bound * stream.uniform(k)) as f32)
-        .collect();
-    (Tensor::from_slice(&values).view(shape)).set_requires_grad(true)
+    let values = random::uniform(shape, -bound, bound, stream);
+    values.to_kind(Kind::Float).set_requires_grad(true)
 }
 
 /// New parameters of a tanh RNN, in the order of PyTorch.

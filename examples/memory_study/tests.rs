@@ -1,5 +1,6 @@
 //! Tasks, models and profiles against what they are defined to be, and a small study.
 
+use cellway::random;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -19,10 +20,7 @@ fn mean(tensor: &Tensor) -> f64 {
 }
 
 fn uniform(shape: &[i64], limit: f64, name: &str) -> Tensor {
-    let values: Vec<f64> = (0..shape.iter().product::<i64>() as u64)
-        .map(|k| limit * (2.0 * stream(1, name).uniform(k) - 1.0))
-        .collect();
-    Tensor::from_slice(&values).view(shape)
+    random::uniform(shape, -limit, limit, stream(1, name))
 }
 
 /// The class of each row of `[T, B, C]`, all of which are one-hot.

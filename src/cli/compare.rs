@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use super::{DeviceArg, DtypeArg, EngineArg, refuse_existing, say, say_json};
+use super::{DeviceArg, DtypeArg, EngineArg, check_new_file, say, say_json};
 use crate::checkpoint::{dtype_name, safetensors};
 use crate::compare::report::{ComparisonPage, comparison_page, comparison_text};
 use crate::compare::{Comparison, Origin, Reference, Settings, Subject, Verdict, compare, python};
@@ -461,20 +461,6 @@ impl Compare {
             None => "reference: bare tensors, of a torch that is not named".to_owned(),
         })?;
         say(format!("\n{}", comparison_text(found)))
-    }
-}
-
-/// What cannot be written is told before anything is computed.
-pub(super) fn check_new_file(flag: &str, path: &Path) -> Result<()> {
-    refuse_existing(flag, path)?;
-    match path.parent().filter(|folder| *folder != Path::new("")) {
-        Some(folder) if !folder.is_dir() => {
-            bail!(
-                "{flag} {}: its folder is not there; make it first",
-                path.display()
-            )
-        }
-        _ => Ok(()),
     }
 }
 

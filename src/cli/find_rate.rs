@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::{DeviceArg, say, say_json};
+use super::{DeviceArg, as_flag, load_config, say, say_json};
 use crate::report::Progress;
 use crate::report::chart::{self, Chart, XScale};
-use crate::train::{Config, RatePoint, RateRange, find_rate, prepare};
+use crate::train::{RatePoint, RateRange, find_rate, prepare};
 
 /// The arguments of `cellway find-rate`.
 #[derive(Debug, Args)]
@@ -47,15 +47,16 @@ pub(super) struct FindRate {
 
 impl FindRate {
     pub fn run(&self, progress: &Progress) -> Result<()> {
-        let config = Config::load(&self.config, &self.set)?;
-        let device = self.device.resolve()?;
-        let mut start = prepare(&config)?;
-        start.model.to_device(device);
         let range = RateRange {
             from: self.from,
             to: self.to,
             steps: self.steps,
         };
+        range.validate().map_err(as_flag)?;
+        let config = load_config(&self.config, &self.set)?;
+        let device = self.device.resolve()?;
+        let mut start = prepare(&config)?;
+        start.model.to_device(device);
         let mut stage = progress.stage("learning rates", self.steps as u64, "steps");
         let rates = find_rate(&config, &start.model, &start.train, range, |_| {
             stage.advance(1)

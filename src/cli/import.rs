@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tch::Kind;
 
-use super::{DtypeArg, say, say_json, warn};
+use super::{DtypeArg, as_flag, say, say_json, warn};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::import::{self, GateOrder, ImportOptions, Roles, Settings, Words};
@@ -121,7 +121,7 @@ struct Choice {
 impl Import {
     pub fn run(&self) -> Result<()> {
         super::refuse_existing("--out", &self.out)?;
-        let order: GateOrder = self.gate_order.parse()?;
+        let order: GateOrder = self.gate_order.parse().map_err(as_flag)?;
         let options = self.options()?;
         let checkpoint = Checkpoint::open(&self.file)?;
         let roles = Roles::find(&checkpoint, &options)?;
@@ -139,7 +139,8 @@ impl Import {
         let mut choices = Vec::new();
         let tokenizer = self.tokenizer(&checkpoint, &roles, &mut choices)?;
         let settings = self.settings(&checkpoint, &roles, &mut choices);
-        let model = import::model(&checkpoint, &roles, &settings, order, tokenizer)?;
+        let model = import::model(&checkpoint, &roles, &settings, order, tokenizer);
+        let model = model.map_err(as_flag)?;
         self.save(&model)?;
         match self.json {
             true => say_json(&self.as_json(&roles, &choices)),
@@ -187,7 +188,7 @@ impl Import {
             Some(path) => (path.display().to_string(), Words::load(path)?),
             None => {
                 let rows = roles.embedding_shape[0];
-                Words::find(checkpoint, self.vocab_key.as_deref(), rows)?
+                Words::find(checkpoint, self.vocab_key.as_deref(), rows).map_err(as_flag)?
             }
         };
         let unknown = self.unknown(&mut words)?;

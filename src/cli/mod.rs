@@ -18,15 +18,18 @@ mod train;
 mod units;
 
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result, bail};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tch::{Device, Kind};
 
+use crate::error::Error;
 use crate::lstm::Engine;
 use crate::model::Model;
 use crate::report::{Mode, Progress};
 use crate::runtime::{self, DeviceChoice};
+use crate::train::Config;
 
 /// LSTMs on libtorch: train, evaluate and use text classifiers, with no Python.
 #[derive(Debug, Parser)]
@@ -85,7 +88,7 @@ impl Cli {
     /// Runs the command; gives the exit code.
     pub fn run(self) -> Result<u8> {
         if let Some(threads) = self.threads {
-            runtime::set_threads(threads)?;
+            runtime::set_threads(threads).map_err(as_flag)?;
         }
         let progress = Progress::new(if self.quiet { Mode::Quiet } else { Mode::Auto });
         if let Command::Train(_) | Command::Sweep(_) = self.command {
@@ -208,14 +211,69 @@ impl ModelArgs {
 }
 
 /// What is there is never written over.
-fn refuse_existing(flag: &str, path: &std::path::Path) -> Result<()> {
+fn refuse_existing(flag: &str, path: &Path) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(_) => Ok(()),
-        Ok(_) => anyhow::bail!(
+        Ok(_) => bail!(
             "{flag} {}: is there already; give another name",
             path.display()
         ),
     }
+}
+
+/// What cannot be written is told before anything is computed.
+fn check_new_file(flag: &str, path: &Path) -> Result<()> {
+    refuse_existing(flag, path)?;
+    match path.parent().filter(|folder| *folder != Path::new("")) {
+        Some(folder) if !folder.is_dir() => {
+            bail!(
+                "{flag} {}: its folder is not there; make it first",
+                path.display()
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces the fields that a message of the library names in backticks, such as
+/// `other_weights`, by the flags that set them.
+pub fn with_flags(message: &str) -> String {
+    let program = Cli::command();
+    let commands = program.get_subcommands().chain([&program]);
+    let flags: Vec<&str> = commands
+        .flat_map(|command| command.get_arguments().filter_map(|flag| flag.get_long()))
+        .collect();
+    let mut parts = message.split('`');
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    while let Some(field) = parts.next() {
+        let flag = field.replace('_', "-");
+        match parts.next() {
+            Some(rest) if flags.contains(&flag.as_str()) => said += &format!("--{flag}{rest}"),
+            Some(rest) => said += &format!("`{field}`{rest}"),
+            None => said += &format!("`{field}"),
+        }
+    }
+    said
+}
+
+/// Names the flag that sets the field which the library refuses.
+fn as_flag(error: Error) -> Error {
+    match error {
+        Error::Config { key, message } => {
+            Error::config(format!("--{}", key.replace('_', "-")), message)
+        }
+        other => other,
+    }
+}
+
+/// Reads the configuration of a training, with the assignments of `--set` put over it.
+fn load_config(path: &Path, assignments: &[String]) -> Result<Config> {
+    Config::load(path, assignments).map_err(|error| match error {
+        Error::Config { key, message } if key == "overrides" => {
+            Error::config("--set", message).into()
+        }
+        other => other.into(),
+    })
 }
 
 /// Writes a line to standard output.
@@ -231,4 +289,22 @@ fn warn(text: impl std::fmt::Display) {
 /// Writes a value as JSON to standard output.
 fn say_json(value: &impl serde::Serialize) -> Result<()> {
     say(serde_json::to_string_pretty(value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_flags;
+
+    #[test]
+    fn fields_in_backticks_become_flags() {
+        for (message, said) in [
+            ("name it with `lstm`", "name it with --lstm"),
+            ("pass `other_weights` or `x`", "pass --other-weights or `x`"),
+            ("`out` and `replace`", "--out and --replace"),
+            ("no field, and one ` alone", "no field, and one ` alone"),
+            ("", ""),
+        ] {
+            assert_eq!(with_flags(message), said);
+        }
+    }
 }

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use super::train::{INTERRUPTED, Trained, resolve, stop_flag, train};
-use super::{DeviceArg, say, say_json, warn};
+use super::{DeviceArg, load_config, say, say_json, warn};
 use crate::error::Error;
 use crate::files::write_atomically;
 use crate::metrics::{Metric, Metrics};
 use crate::report::chart::{self, Chart, XScale};
 use crate::report::{Progress, Table};
 use crate::sweep::{Candidate, Plan, Ranked, Trial, TrialResult, deviation, mean, rank, shown};
-use crate::train::{Config, Earlier, EpochRecord, prepare};
+use crate::train::{Earlier, EpochRecord, prepare};
 
 /// The arguments of `cellway sweep`.
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ impl Sweep {
         let stop = stop_flag()?;
         let plan = Plan::load(&self.plan)?;
         let candidates = plan.candidates()?;
-        let base = Config::load(&plan.config, &plan.set)?;
+        let base = load_config(&plan.config, &plan.set)?;
         let device = self.device.resolve()?;
         let folder = self.folder();
         let sweep = Running {

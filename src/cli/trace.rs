@@ -8,8 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use super::compare::check_new_file;
-use super::{DeviceArg, DtypeArg, say, say_json};
+use super::{DeviceArg, DtypeArg, check_new_file, say, say_json};
 use crate::checkpoint::{dtype_name, safetensors};
 use crate::compare::Subject;
 use crate::report::Progress;

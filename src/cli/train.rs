@@ -17,7 +17,7 @@ use self::finish::finish;
 use self::tables::{configuration_table, data_table, parameter_table};
 pub(super) use self::watch::stop_flag;
 use self::watch::{TensorBoard, Watch};
-use super::{DeviceArg, EngineArg, say, say_json, warn};
+use super::{DeviceArg, EngineArg, load_config, say, say_json, warn};
 use crate::data::Limit;
 use crate::report::{Progress, metrics_table};
 use crate::train::{Config, Earlier, Prepared, RunFolder, fit, prepare};
@@ -133,7 +133,7 @@ impl Train {
             Some(folder) => folder.path().join("run"),
             None => self.folder(),
         };
-        let mut config = Config::load(&self.config, &self.overrides())?;
+        let mut config = load_config(&self.config, &self.overrides())?;
         let device = self.device.resolve()?;
         let goes_on = RunFolder::check(&out, self.earlier())?;
         let mut prepared = prepare(&config)?;

@@ -8,10 +8,9 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::compare::check_new_file;
 use super::data::DataArgs;
 use super::train::{INTERRUPTED, stop_flag};
-use super::{DeviceArg, VERSION, say, say_json, warn};
+use super::{DeviceArg, VERSION, as_flag, check_new_file, say, say_json, warn};
 use crate::checkpoint::dtype_name;
 use crate::model::Model;
 use crate::report::Progress;
@@ -179,16 +178,15 @@ impl Units {
 
     fn query(&self, model: &Model, activation: Activation) -> Result<Option<Query>> {
         let direction = self.direction.map(Direction::from);
-        Ok(match (self.unit, &self.span) {
-            (Some(unit), _) => Some(Query::unit(model, activation, self.layer, direction, unit)?),
+        let query = match (self.unit, &self.span) {
+            (Some(unit), _) => Query::unit(model, activation, self.layer, direction, unit),
             (None, Some(span)) => {
                 let context = self.context.as_deref();
-                Some(Query::span(
-                    model, activation, self.layer, direction, span, context,
-                )?)
+                Query::span(model, activation, self.layer, direction, span, context)
             }
-            (None, None) => None,
-        })
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(query.map_err(as_flag)?))
     }
 
     fn read(&self, model: &Model) -> Result<Data> {

@@ -161,7 +161,7 @@ fn check_weights(
     }
     let some: Vec<&str> = differ.iter().map(String::as_str).collect();
     let message = format!(
-        "is a reference for other weights: {}; make it again from this checkpoint, or pass --other-weights to see how far they are apart, and why",
+        "is a reference for other weights: {}; make it again from this checkpoint, or pass `other_weights` to see how far they are apart, and why",
         crate::checkpoint::some_of(&some)
     );
     Err(Error::file(&reference.path, message))
@@ -194,7 +194,7 @@ fn coarser(a: Kind, b: Kind) -> Kind {
 fn check_architecture(subject: &Subject, reference: &Reference) -> Result<()> {
     let Some(origin) = &reference.origin else {
         if matches!(subject, Subject::Classifier(_)) {
-            let message = "is a reference of an LSTM alone; name it with --lstm (in a model directory: --lstm lstm)";
+            let message = "is a reference of an LSTM alone; name it with `lstm` (in a model directory: `lstm` lstm)";
             return Err(Error::file(&reference.path, message));
         }
         return Ok(());
@@ -205,9 +205,9 @@ fn check_architecture(subject: &Subject, reference: &Reference) -> Result<()> {
     };
     if origin.kind != ours {
         let message = match ours {
-            "lstm" => "is of a whole classifier; leave out --lstm".to_owned(),
+            "lstm" => "is of a whole classifier; leave out `lstm`".to_owned(),
             _ => format!(
-                "is of the LSTM {:?} alone; name it with --lstm",
+                "is of the LSTM {:?} alone; name it with `lstm`",
                 origin.lstm
             ),
         };

@@ -43,7 +43,7 @@ pub fn run(python: &Path, arguments: &[OsString]) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| {
-            let message = format!("cannot be started ({error}); name a Python that has torch with --python, or take a file that scripts/reference.py wrote elsewhere with --reference");
+            let message = format!("cannot be started ({error}); name a Python that has torch with `python`, or take a file that scripts/reference.py wrote elsewhere with `reference`");
             Error::file(python, message)
         })?;
     if let Some(mut input) = child.stdin.take() {

@@ -159,7 +159,7 @@ impl Reference {
             }
             _ => {
                 let message = format!(
-                    "has references of several LSTMs: {}; choose one with --lstm",
+                    "has references of several LSTMs: {}; choose one with `lstm`",
                     names.join(", ")
                 );
                 return Err(Error::file(path, message));
@@ -257,7 +257,7 @@ impl Reference {
             false => Err(Error::file(
                 &self.path,
                 format!(
-                    "was made with torch {}, but this is held against torch {ours}; make it again there (pip install torch=={LIBTORCH_VERSION}), or pass --any-torch",
+                    "was made with torch {}, but this is held against torch {ours}; make it again there (pip install torch=={LIBTORCH_VERSION}), or pass `any_torch`",
                     origin.torch
                 ),
             )),

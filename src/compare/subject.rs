@@ -52,7 +52,7 @@ impl Subject {
                     _ => {
                         let names: Vec<&str> = lstms.iter().map(|one| one.name.as_str()).collect();
                         let message = format!(
-                            "has several LSTMs; choose one with --lstm: {}",
+                            "has several LSTMs; choose one with `lstm`: {}",
                             names.join(", ")
                         );
                         return Err(Error::file(path, message));

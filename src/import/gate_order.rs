@@ -52,7 +52,7 @@ impl FromStr for GateOrder {
                 let message = format!(
                     "must be a permutation of ifgo (c for g is fine), or torch, keras, onnx, haste; it is {text:?}"
                 );
-                Err(Error::config("--gate-order", message))
+                Err(Error::config("gate_order", message))
             }
         }
     }

@@ -57,7 +57,7 @@ pub fn config(roles: &Roles, settings: &Settings) -> Result<ModelConfig> {
                 "sigmoid takes a head of one logit, but {:?} puts out {logits}; take softmax",
                 roles.head.weight
             );
-            return Err(Error::config("--head", message));
+            return Err(Error::config("head", message));
         }
         HeadKind::Softmax => logits,
     };
@@ -65,7 +65,7 @@ pub fn config(roles: &Roles, settings: &Settings) -> Result<ModelConfig> {
         Some(labels) if labels.len() as i64 == classes => labels.clone(),
         Some(labels) => {
             let message = format!("there are {} labels for {classes} classes", labels.len());
-            return Err(Error::config("--labels", message));
+            return Err(Error::config("labels", message));
         }
         None => (0..classes).map(|class| class.to_string()).collect(),
     };
@@ -86,12 +86,12 @@ pub fn config(roles: &Roles, settings: &Settings) -> Result<ModelConfig> {
             _ => "all",
         };
         let message = format!(
-            "{:?} reads {} numbers, but with this pooling the LSTM gives it {}; try --pooling {pooling}, or another --map head=",
+            "{:?} reads {} numbers, but with this pooling the LSTM gives it {}; try `pooling` {pooling}, or another `map` head=",
             roles.head.weight,
             roles.head.shape[1],
             config.pooled_size()
         );
-        return Err(Error::config("--pooling", message));
+        return Err(Error::config("pooling", message));
     }
     Ok(config)
 }
@@ -150,7 +150,7 @@ pub fn model(
     })
     .map_err(|error| match error {
         Error::Tensor { tensor, message } if message.contains("must be the same") => {
-            Error::tensor(tensor, format!("{message}; --dtype makes them so"))
+            Error::tensor(tensor, format!("{message}; `dtype` makes them so"))
         }
         other => other,
     })

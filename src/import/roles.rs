@@ -174,7 +174,7 @@ impl Roles {
                     _ => {
                         let names: Vec<&str> = lstms.iter().map(|one| one.name.as_str()).collect();
                         return refuse(format!(
-                            "has several LSTMs: {}; choose one with --map lstm=NAME",
+                            "has several LSTMs: {}; choose one with `map` lstm=NAME",
                             some_of(&names)
                         ));
                     }
@@ -340,13 +340,13 @@ fn only<T: Clone>(
         [] => Err(Error::file(
             checkpoint.path(),
             format!(
-                "has no {role}: no matrix of {width} columns; if it is there, name it with --map {role}=NAME (the LSTM alone can be used from Rust)"
+                "has no {role}: no matrix of {width} columns; if it is there, name it with `map` {role}=NAME (the LSTM alone can be used from Rust)"
             ),
         )),
         _ => Err(Error::file(
             checkpoint.path(),
             format!(
-                "several tensors may be the {role}: {}; choose with --map {role}=NAME",
+                "several tensors may be the {role}: {}; choose with `map` {role}=NAME",
                 some_of(&names)
             ),
         )),

@@ -130,9 +130,9 @@ impl Words {
         match found.len() {
             1 => Ok(found.remove(0)),
             0 => Err(Error::config(
-                "--vocab",
+                "vocab",
                 format!(
-                    "{} holds no vocabulary for an embedding of {rows} rows{unread}; give a JSON or text file, or a tokenizer.json with --tokenizer",
+                    "{} holds no vocabulary for an embedding of {rows} rows{unread}; give a JSON or text file, or a tokenizer.json with `tokenizer`",
                     checkpoint.path().display()
                 ),
             )),
@@ -142,7 +142,7 @@ impl Words {
                     "several values may be the vocabulary: {}; choose one",
                     some_of(&names)
                 );
-                Err(Error::config("--vocab-key", message))
+                Err(Error::config("vocab_key", message))
             }
         }
     }

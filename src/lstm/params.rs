@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::LstmConfig;
 use crate::error::{Error, Result};
-use crate::random::Stream;
+use crate::random::{Stream, normal, uniform};
 
 /// The number of blocks in the rows of a weight, one for each gate.
 pub use cellway_graph::lstm::GATES;
@@ -216,22 +216,6 @@ impl Init {
 }
 
 pub(crate) const DOUBLE_ON_CPU: (Kind, Device) = (Kind::Double, Device::Cpu);
-
-/// Uniform in [low, high), f64, on the CPU.
-pub(crate) fn uniform(shape: &[i64], low: f64, high: f64, stream: Stream) -> Tensor {
-    let count = shape.iter().product::<i64>() as u64;
-    let values: Vec<f64> = (0..count)
-        .map(|k| low + (high - low) * stream.uniform(k))
-        .collect();
-    Tensor::from_slice(&values).view(shape)
-}
-
-/// Standard normal, f64, on the CPU.
-pub(crate) fn normal(shape: &[i64], stream: Stream) -> Tensor {
-    let count = shape.iter().product::<i64>() as u64;
-    let values: Vec<f64> = (0..count).map(|k| stream.normal(k)).collect();
-    Tensor::from_slice(&values).view(shape)
-}
 
 /// A `[rows, columns]` matrix with orthonormal columns (rows, if it is wide),
 /// uniform over all of them: the Q of a normal matrix, its signs made unique.

@@ -20,9 +20,8 @@ pub use self::batch::Batch;
 use self::pooling::pool;
 pub use self::predict::{Prediction, Predictor};
 use crate::error::{Error, Result};
-use crate::lstm::params::{normal, uniform};
 use crate::lstm::{Call, Engine, Init, Lstm, Mode, Output};
-use crate::random::Stream;
+use crate::random::{Stream, normal, uniform};
 use crate::text::{PAD, Tokenizer, UNK};
 
 /// The names of the parameters outside of the LSTM; its own stand behind `lstm.`.

@@ -358,8 +358,8 @@ fn positive(x: f64) -> bool {
 fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
     let Some((path, text)) = assignment.split_once('=') else {
         return Err(Error::config(
-            "--set",
-            format!("takes key=value such as train.epochs=3, not {assignment:?}"),
+            "overrides",
+            format!("must be key=value such as train.epochs=3, not {assignment:?}"),
         ));
     };
     let (path, text) = (path.trim(), text.trim());
@@ -382,7 +382,7 @@ fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
             toml::Value::Table(inner) => inner,
             _ => {
                 let message = format!("{key} is a value, not a section, in {assignment:?}");
-                return Err(Error::config("--set", message));
+                return Err(Error::config("overrides", message));
             }
         };
     }

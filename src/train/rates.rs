@@ -42,15 +42,19 @@ impl Default for RateRange {
 }
 
 impl RateRange {
-    fn validate(&self) -> Result<()> {
+    /// Checks that rates can be tried over this range.
+    ///
+    /// # Errors
+    /// The field that has an impossible value.
+    pub fn validate(&self) -> Result<()> {
         let RateRange { from, to, steps } = *self;
         if !(from > 0.0 && from < to && to.is_finite()) {
-            return Err(Error::config("--from", "must be above 0 and below --to"));
+            return Err(Error::config("from", "must be above 0 and below to"));
         }
         match steps >= 2 * SKIP {
             true => Ok(()),
             false => Err(Error::config(
-                "--steps",
+                "steps",
                 format!("must be {} or more", 2 * SKIP),
             )),
         }

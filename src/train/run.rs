@@ -65,7 +65,7 @@ impl<'a> Run<'a> {
             }
             Some((progress, _)) if progress.texts != texts => {
                 let message = "its texts, or their ids, are no longer those that the run was \
-                               stopped with; put them back, or start anew with another --out";
+                               stopped with; put them back, or start anew with another `out`";
                 return Err(Error::config("data", message));
             }
             Some((progress, tensors)) => {

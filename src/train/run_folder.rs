@@ -95,13 +95,13 @@ impl RunFolder {
         }
         let config = path.join(CONFIG);
         if !config.is_file() {
-            let message = "is not empty and holds no run; give another --out";
+            let message = "is not empty and holds no run; give another `out`";
             return Err(Error::file(path, message));
         }
         let locked = lock(path, &config)?;
         if earlier == Earlier::GoOn && path.join(RESULTS).exists() {
             let message =
-                "holds a finished run; give another --out, or --replace to move that run aside";
+                "holds a finished run; give another `out`, or `replace` to move that run aside";
             return Err(Error::file(path, message));
         }
         Ok(Place::Earlier(locked))
@@ -242,7 +242,7 @@ fn expect_same(path: &Path, file: &Path, text: &str) -> Result<()> {
         None => "one is longer".to_owned(),
     };
     let message = format!(
-        "holds a run that was stopped, with another configuration ({differs}); go on with its own {CONFIG}, give another --out, or --replace to move it aside"
+        "holds a run that was stopped, with another configuration ({differs}); go on with its own {CONFIG}, give another `out`, or `replace` to move it aside"
     );
     Err(Error::file(path, message))
 }
@@ -255,7 +255,7 @@ fn lock(path: &Path, config: &Path) -> Result<File> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::file(
             path,
-            "another training is writing into it; give another --out, or wait for its end",
+            "another training is writing into it; give another `out`, or wait for its end",
         )),
         Err(TryLockError::Error(error)) => Err(Error::io(config)(error)),
     }

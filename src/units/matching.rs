@@ -91,10 +91,10 @@ impl Query {
     ) -> Result<Query> {
         let config = model.lstm().config();
         let (layer, directions) = of_model(config, layer, direction)?;
-        let refuse = |message: &str| Err(Error::config("--span", format!("{span:?} {message}")));
+        let refuse = |message: &str| Err(Error::config("span", format!("{span:?} {message}")));
         let text = context.unwrap_or(span);
         let Some(start) = text.find(span) else {
-            return refuse("does not stand in the text of --in, letter by letter");
+            return refuse("does not stand in its context, letter by letter");
         };
         let mut pieces = model.tokenizer().pieces(text)?;
         let bytes = start..start + span.len();
@@ -147,7 +147,7 @@ impl Query {
                 if *unit >= units {
                     let last = units - 1;
                     let message = format!("{unit} is not there; a layer has the units 0 to {last}");
-                    return Err(Error::config("--unit", message));
+                    return Err(Error::config("unit", message));
                 }
             }
             Query::Span {
@@ -161,7 +161,7 @@ impl Query {
                 }
                 if vector.len() != directions.len() * units {
                     let message = "its vector is of another model, or another activation";
-                    return Err(Error::config("--span", message));
+                    return Err(Error::config("span", message));
                 }
             }
         }
@@ -182,7 +182,7 @@ fn of_model(
             0 => format!("{layer} is not there; the model has only layer 0"),
             _ => format!("{layer} is not there; the model has the layers 0 to {top}"),
         };
-        return Err(Error::config("--layer", message));
+        return Err(Error::config("layer", message));
     }
     let mut directions = vec![Direction::Forward];
     if config.bidirectional {
@@ -193,7 +193,7 @@ fn of_model(
         Some(one) if directions.contains(&one) => Ok((layer, vec![one])),
         Some(one) => {
             let message = format!("{one} is not there; the model reads forward only");
-            Err(Error::config("--direction", message))
+            Err(Error::config("direction", message))
         }
     }
 }

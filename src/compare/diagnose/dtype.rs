@@ -8,8 +8,7 @@ use crate::checkpoint::dtype_name;
 use crate::checkpoint::safetensors::Tensors;
 use crate::error::Result;
 use crate::lstm::State;
-use crate::lstm::params::uniform;
-use crate::random::Stream;
+use crate::random::{Stream, uniform};
 
 /// So many numbers that a rounded dtype has, other than 0 and ±1, are no chance.
 const ENOUGH: i64 = 8;
@@ -78,7 +77,7 @@ pub(super) fn try_all(case: &Case, fits: &mut Vec<Fit>) -> Result<()> {
             state.as_ref(),
         )?;
         let what = format!(
-            "we compute in {}, the reference in {}; compare with --dtype {1}",
+            "we compute in {}, the reference in {}; compare in {1}",
             dtype_name(ours),
             dtype_name(finer)
         );
@@ -111,7 +110,7 @@ pub(super) fn rounded(case: &Case) -> Result<Option<Diagnosis>> {
         return Ok(Some(Diagnosis {
             cause: Cause::Dtype(kind),
             message: format!(
-                "dtype: every output of the reference is a number of {dtype}, and none is farther from ours than rounding to {dtype} explains; it was computed in {dtype}, so compare with --dtype {dtype} or make it again"
+                "dtype: every output of the reference is a number of {dtype}, and none is farther from ours than rounding to {dtype} explains; it was computed in {dtype}, so compare in {dtype} or make it again"
             ),
             certainty: Certainty::Proved,
         }));

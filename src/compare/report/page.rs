@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::shares;
-use super::text::{QUANTITIES, number, percent, short, some};
+use super::text::{QUANTITIES, number, short, some, tolerance_share};
 use crate::compare::{Comparison, Origin, StageResult, Verdict};
 use crate::error::Result;
 use crate::lstm::Engine;
@@ -93,7 +93,7 @@ fn verdict(page: &ComparisonPage) -> String {
                 true => String::new(),
                 false => format!(" at {at}"),
             };
-            let share = percent(*share);
+            let share = tolerance_share(*share);
             (
                 Judgement::Within,
                 "Within tolerance",
@@ -318,7 +318,7 @@ fn row(stage: &StageResult, dtype: &str) -> String {
         Judgement::Identical => String::new(),
         _ => cell,
     };
-    let share = of(percent(difference.share));
+    let share = of(tolerance_share(difference.share));
     let at = of(escape(&stage.at));
     html.push_str(&format!("<td class=\"number\">{share}</td><td>{at}</td>"));
     for cell in [

@@ -2,7 +2,7 @@
 //! step.
 
 use super::page::Judgement;
-use super::text::{QUANTITIES, number, percent, short};
+use super::text::{QUANTITIES, number, short, tolerance_share};
 use crate::compare::{Comparison, StageResult};
 use crate::report::chart::{
     Axis, Drawing, Form, Frame, Guide, Hover, LineStyle, Paint, Panel, Series, Spacing, Symbol,
@@ -175,7 +175,7 @@ fn stage_in_words(stage: &StageResult) -> String {
     }
     text.push_str(&format!(
         "{} of the tolerance {}\tabsolute {}, relative {}, {} ulps",
-        percent(difference.share),
+        tolerance_share(difference.share),
         short(stage.tolerance),
         number(difference.absolute),
         number(difference.relative),
@@ -283,7 +283,7 @@ pub(super) fn steps_panel(stages: &[&StageResult], reverse: bool, every: usize) 
         panel.series.push(Series {
             dash,
             lead: format!("{name}: "),
-            says: most.iter().map(|share| percent(*share)).collect(),
+            says: most.iter().map(|share| tolerance_share(*share)).collect(),
             ..series
         });
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::page::{ComparisonPage, comparison_page};
 use super::shares::{ending, over_time, stages_panel, steps_panel};
-use super::text::{number, percent, short};
+use super::text::{number, short, tolerance_share};
 use crate::compare::diagnose::{Cause, Certainty, Diagnosis};
 use crate::compare::{
     Comparison, Difference, Origin, Quantity, StageResult, Steps, Tolerance, Verdict,
@@ -384,7 +384,7 @@ fn the_verdict_is_one_sentence() {
 fn numbers_are_short_and_say_what_they_are() {
     let shares = [0.0, 1e-7, 0.0321, 1.0, 2.5, 5e6, INFINITE, f64::NAN];
     assert_eq!(
-        shares.map(percent),
+        shares.map(tolerance_share),
         [
             "0 %",
             "1e-5 %",

@@ -37,7 +37,7 @@ pub fn comparison_text(found: &Comparison) -> String {
                 format!("{:.1e}", difference.absolute),
                 format!("{:.1e}", difference.relative),
                 format!("{:.1}", difference.ulps),
-                percent(difference.share),
+                tolerance_share(difference.share),
                 match difference.identical {
                     true => "identical".to_owned(),
                     false => stage.at.clone(),
@@ -64,7 +64,7 @@ pub fn comparison_text(found: &Comparison) -> String {
         Verdict::Within { share, stage } => {
             format!(
                 "within tolerance: {} of it used, by {stage}",
-                percent(*share)
+                tolerance_share(*share)
             )
         }
         Verdict::Outside { first, outside, .. } => {
@@ -94,8 +94,8 @@ pub(super) fn some(names: &[String]) -> String {
     some_of(&names)
 }
 
-/// A share as people read it.
-pub(super) fn percent(share: f64) -> String {
+/// The share of a tolerance that a difference uses, as people read it: `6.66 %`, `2.5 ×`.
+pub(super) fn tolerance_share(share: f64) -> String {
     match share {
         share if !share.is_finite() => "no number".to_owned(),
         share if share > 1000.0 => format!("{share:.1e} ×"),

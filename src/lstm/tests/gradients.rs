@@ -61,7 +61,7 @@ impl Subject<'_> {
         let mut all = Vec::new();
         for (n, gradient) in gradients.iter().enumerate() {
             let stream = stream.at(n as u64);
-            all.push((n, params::normal(&gradient.size(), stream)));
+            all.push((n, random::normal(&gradient.size(), stream)));
             let count = gradient.numel() as u64;
             for k in 0..most.min(count) {
                 let element = match count <= most {
@@ -163,14 +163,14 @@ impl Case {
         let c = [rows, batch, config.hidden_size];
         let both = config.directions() * config.output_size();
         let weights = [("y", shaped(both)), ("h_n", h), ("c_n", c)]
-            .map(|(name, shape)| params::normal(&shape, named(name)));
+            .map(|(name, shape)| random::normal(&shape, named(name)));
         let mut tensors = vec![(
             "x".to_owned(),
-            params::normal(&shaped(config.input_size), named("x")),
+            random::normal(&shaped(config.input_size), named("x")),
         )];
         if yes("state") {
-            tensors.push(("h0".to_owned(), params::normal(&h, named("h0")) * 0.5));
-            tensors.push(("c0".to_owned(), params::normal(&c, named("c0")) * 0.5));
+            tensors.push(("h0".to_owned(), random::normal(&h, named("h0")) * 0.5));
+            tensors.push(("c0".to_owned(), random::normal(&c, named("c0")) * 0.5));
         }
         let start = Lstm::new(config.clone(), Init::default(), named("parameters")).unwrap();
         for (name, parameter) in start.parameters() {
@@ -228,7 +228,7 @@ fn the_step_has_the_gradients_of_its_equations() {
         let shapes = [[batch, config.input_size], [batch, width], [batch, hidden]];
         let mut values: Vec<Tensor> = (1..)
             .zip(shapes)
-            .map(|(n, shape)| params::normal(&shape, stream.at(n)))
+            .map(|(n, shape)| random::normal(&shape, stream.at(n)))
             .collect();
         let params = Init::default().cell(&config, 0, false, stream).unwrap();
         let mut names: Vec<String> = ["x", "h", "c"].map(str::to_owned).into();
@@ -237,7 +237,7 @@ fn the_step_has_the_gradients_of_its_equations() {
             values.push(parameter.shallow_clone());
         }
         let weights: Vec<Tensor> = (10..16)
-            .map(|n| params::normal(&[batch, if n == 15 { width } else { hidden }], stream.at(n)))
+            .map(|n| random::normal(&[batch, if n == 15 { width } else { hidden }], stream.at(n)))
             .collect();
         let loss = |values: &[Tensor]| {
             let mut given = names.iter().zip(values).skip(3);

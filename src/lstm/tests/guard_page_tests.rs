@@ -4,8 +4,8 @@
 use nix::libc;
 use tch::{Device, Kind, Tensor};
 
-use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, State, params};
-use crate::random::Stream;
+use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, State};
+use crate::random::{self, Stream};
 
 /// No page is larger anywhere that this runs.
 const PAGE: usize = 64 << 10;
@@ -75,7 +75,7 @@ fn everything(config: &LstmConfig, kind: Kind, guarded: Option<bool>) -> Vec<Ten
     };
     lstm.map(leaf);
     let (batch, time) = (5, 4);
-    let normal = |shape: &[i64], seed| leaf(&params::normal(shape, Stream::new(seed, "t")));
+    let normal = |shape: &[i64], seed| leaf(&random::normal(shape, Stream::new(seed, "t")));
     let x = normal(&[batch, time, config.input_size], 2);
     let rows = config.num_layers * config.directions();
     let start = State {
@@ -145,7 +145,7 @@ fn an_input_may_lie_in_any_way() {
     lstm.map(|tensor| tensor.to_kind(Kind::Double));
     for (name, view) in views {
         let all = [Engine::Plain, Engine::Native].map(|engine| {
-            let x = params::normal(&[4, 9], Stream::new(2, "t")).to_kind(Kind::Double);
+            let x = random::normal(&[4, 9], Stream::new(2, "t")).to_kind(Kind::Double);
             let x = x.set_requires_grad(true);
             let call = Call {
                 engine,
@@ -172,7 +172,7 @@ fn many_threads_may_call_at_once() {
     };
     let run = || {
         let lstm = Lstm::new(config.clone(), Init::default(), Stream::new(1, "t")).unwrap();
-        let x = params::normal(&[24, 30, 60], Stream::new(2, "t")).to_kind(Kind::Float);
+        let x = random::normal(&[24, 30, 60], Stream::new(2, "t")).to_kind(Kind::Float);
         let lengths: Vec<i64> = (0..24).map(|text| text * 11 % 31).collect();
         let call = Call {
             lengths: Some(&lengths),

@@ -14,11 +14,12 @@ use tch::{Kind, Tensor};
 
 use super::*;
 use crate::compare::{Sums, Tolerance};
+use crate::random;
 
 const ENGINES: [Engine; 3] = [Engine::Plain, Engine::Fused, Engine::Native];
 
 fn normal(shape: &[i64], stream: Stream) -> Tensor {
-    params::normal(shape, stream).to_kind(Kind::Float)
+    random::normal(shape, stream).to_kind(Kind::Float)
 }
 
 fn same_bits(a: &Tensor, b: &Tensor) -> bool {

@@ -8,8 +8,8 @@ use cellway_kernels::{
 use tch::{Kind, Tensor};
 
 use crate::lstm::native::layer_sizes;
-use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, Mode, Regularization, State, params};
-use crate::random::Stream;
+use crate::lstm::{Call, Engine, Init, Lstm, LstmConfig, Mode, Regularization, State};
+use crate::random::{self, Stream};
 
 /// So many packed rows the gradients of weights sum up at once.
 const BLOCK: usize = 384;
@@ -145,7 +145,7 @@ fn large(kind: Kind) -> (Lstm, Tensor, Vec<i64>) {
     };
     let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "t")).unwrap();
     lstm.map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
-    let x = params::normal(&[37, 31, 70], Stream::new(2, "t")).to_kind(kind);
+    let x = random::normal(&[37, 31, 70], Stream::new(2, "t")).to_kind(kind);
     let lengths: Vec<i64> = (0..37).map(|text| text * 11 % 32).collect();
     assert!(lengths.iter().sum::<i64>() as usize > BLOCK);
     (lstm, x.set_requires_grad(true), lengths)
@@ -196,7 +196,7 @@ fn a_first_step_of_more_than_a_block_equals_the_plain_engine() {
             tensor.set_requires_grad(true)
         });
         let texts = 3 * BLOCK as i64;
-        let x = params::normal(&[texts, longest, 20], Stream::new(2, "t"));
+        let x = random::normal(&[texts, longest, 20], Stream::new(2, "t"));
         let x = x.to_kind(Kind::Double).set_requires_grad(true);
         let lengths: Vec<i64> = (0..texts).map(|text| text % (longest + 1)).collect();
         assert!(lengths.iter().filter(|&&length| length > 0).count() > BLOCK);
@@ -227,7 +227,7 @@ fn threads_that_share_units_change_no_bit() {
     let states = |config: &LstmConfig, kind| {
         let rows = config.num_layers * config.directions();
         let state = |number| {
-            let state = params::normal(&[rows, 4, config.hidden_size], Stream::new(number, "s"));
+            let state = random::normal(&[rows, 4, config.hidden_size], Stream::new(number, "s"));
             state.to_kind(kind).set_requires_grad(true)
         };
         State {
@@ -258,7 +258,7 @@ fn threads_that_share_units_change_no_bit() {
         let plan = BatchPlan::new(&[6, 4, 0, 1], 6).unwrap();
         let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "u")).unwrap();
         lstm.map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
-        let x = params::normal(&[4, 6, 9], Stream::new(2, "u")).to_kind(kind);
+        let x = random::normal(&[4, 6, 9], Stream::new(2, "u")).to_kind(kind);
         let x = x.set_requires_grad(true);
         let start = states(&lstm.config, kind);
         for given in [None, Some(&start)] {

@@ -58,7 +58,7 @@ fn packed_gives_the_bits_of_the_native_engine() {
                         false => [time, batch, 19],
                     };
                     let numbers = |shape: &[i64], name: &str| {
-                        params::normal(shape, Stream::new(case as u64, name)).to_kind(kind)
+                        random::normal(shape, Stream::new(case as u64, name)).to_kind(kind)
                     };
                     let x = numbers(&shape, "x");
                     let lengths: Vec<i64> =
@@ -248,7 +248,7 @@ fn bf16_computes_with_each_weight_rounded_to_the_nearest() {
 
             let packed = lstm.pack(WeightStorage::Bf16).unwrap();
             for batch in [1, 2, 3, 4, 5, 6, 13] {
-                let x = params::normal(&[batch, 11, 23], Stream::new(batch as u64, "x"));
+                let x = random::normal(&[batch, 11, 23], Stream::new(batch as u64, "x"));
                 let x = x.to_kind(kind);
                 let lengths: Vec<i64> = (0..batch).map(|n| 11 - n % 12).collect();
                 let call = Call {

@@ -8,7 +8,7 @@ use crate::lstm::Regularization;
 /// Output, and the gradients of input, start and parameters.
 fn all(lstm: &Lstm, x: &Tensor, start: &State, call: &Call) -> Vec<Tensor> {
     let out = lstm.forward(x, call).unwrap();
-    let weight = |x: &Tensor| params::normal(&x.size(), Stream::new(3, "w")).to_kind(x.kind());
+    let weight = |x: &Tensor| random::normal(&x.size(), Stream::new(3, "w")).to_kind(x.kind());
     let kind = x.kind();
     let loss = (&out.output * weight(&out.output)).sum(kind) + out.state.c.sum(kind);
     let mut of = vec![
@@ -59,7 +59,7 @@ fn what_is_computed_once_more_is_the_same_bits() {
         let mut lstm = Lstm::new(config, Init::default(), Stream::new(1, "r")).unwrap();
         lstm.map(|tensor| tensor.detach().to_kind(kind).set_requires_grad(true));
         let given = |shape: &[i64], n| {
-            let values = params::normal(shape, Stream::new(n, "x")).to_kind(kind);
+            let values = random::normal(shape, Stream::new(n, "x")).to_kind(kind);
             values.set_requires_grad(true)
         };
         let x = given(&[24, 40, 5], 1);

@@ -92,7 +92,7 @@ fn lstm(config: LstmConfig) -> Lstm {
 }
 
 fn input() -> Tensor {
-    params::normal(&[3, 6, 3], Stream::new(2, "t"))
+    random::normal(&[3, 6, 3], Stream::new(2, "t"))
 }
 
 fn run(lstm: &Lstm, engine: Engine, mode: Mode) -> Output {
@@ -337,7 +337,7 @@ fn gradients_flow_through_every_form() {
         loss().backward();
         for (parameter, tensor) in lstm.parameters() {
             let gradient = tensor.grad();
-            let direction = params::normal(&tensor.size(), Stream::new(3, &parameter));
+            let direction = random::normal(&tensor.size(), Stream::new(3, &parameter));
             let along = (&gradient * &direction).sum(Kind::Double).double_value(&[]);
             assert!(along != 0.0, "{name} {parameter}");
             let step = 1.0 / (1 << 17) as f64;

@@ -25,7 +25,7 @@ fn call(engine: Engine, truncate: Option<i64>) -> Call<'static> {
 }
 
 fn input() -> Tensor {
-    params::normal(&[4, 7, 3], Stream::new(2, "t")).set_requires_grad(true)
+    random::normal(&[4, 7, 3], Stream::new(2, "t")).set_requires_grad(true)
 }
 
 /// Of a loss of every output and final state: with respect to the input, a given
@@ -33,7 +33,7 @@ fn input() -> Tensor {
 fn gradients(lstm: &Lstm, call: &Call, x: &Tensor) -> Vec<Tensor> {
     let rows = lstm.config.num_layers * lstm.config.directions();
     let shape = [rows, 4, lstm.config.hidden_size];
-    let start = |n| (params::normal(&shape, Stream::new(n, "s"))).set_requires_grad(true);
+    let start = |n| (random::normal(&shape, Stream::new(n, "s"))).set_requires_grad(true);
     let start = State {
         h: start(1).narrow(2, 0, lstm.config.output_size()),
         c: start(2),
@@ -43,7 +43,7 @@ fn gradients(lstm: &Lstm, call: &Call, x: &Tensor) -> Vec<Tensor> {
         ..*call
     };
     let out = lstm.forward(x, &call).unwrap();
-    let weight = |x: &Tensor| params::normal(&x.size(), Stream::new(3, "w"));
+    let weight = |x: &Tensor| random::normal(&x.size(), Stream::new(3, "w"));
     let loss = [&out.output, &out.state.h, &out.state.c]
         .map(|x| (x * weight(x)).sum(Kind::Double))
         .into_iter()
@@ -116,7 +116,7 @@ fn it_is_the_sum_of_calls_that_carry_the_state() {
         num_layers: 2,
         ..LstmConfig::new(3, 5)
     });
-    let x = params::normal(&[4, 7, 3], Stream::new(2, "t"));
+    let x = random::normal(&[4, 7, 3], Stream::new(2, "t"));
     let of = |loss: Tensor| {
         let parameters: Vec<&Tensor> = lstm.parameters().into_iter().map(|(_, x)| x).collect();
         Tensor::run_backward(&[loss], &parameters, false, false)

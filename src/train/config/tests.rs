@@ -238,7 +238,7 @@ fn each_wrong_key_is_named() {
             &["schedule.kind=one_cycle", "schedule.div_factor=0"],
             "schedule.div_factor: must be 1 or more",
         ),
-        (&["epochs"], "--set: takes key=value"),
+        (&["epochs"], "overrides: must be key=value"),
         (&["seed.x=1", "seed=1", "seed.y=1"], "seed is a value"),
     ] {
         let error = load(GOOD, overrides).unwrap_err().to_string();

@@ -188,15 +188,15 @@ fn what_is_not_there_is_refused() {
     let unit = |layer, direction, unit| Query::unit(&model, hidden, layer, direction, unit);
     says(
         unit(None, None, 4),
-        "--unit: 4 is not there; a layer has the units 0 to 3",
+        "unit: 4 is not there; a layer has the units 0 to 3",
     );
     says(
         unit(Some(1), None, 0),
-        "--layer: 1 is not there; the model has only layer 0",
+        "layer: 1 is not there; the model has only layer 0",
     );
     says(
         unit(None, Some(Direction::Backward), 0),
-        "--direction: backward is not there",
+        "direction: backward is not there",
     );
     let deep = two_way(2);
     says(
@@ -212,7 +212,7 @@ fn what_is_not_there_is_refused() {
     says(span("\"", None), "has no token");
     says(
         span("good", Some("a Good film")),
-        "does not stand in the text of --in",
+        "does not stand in its context",
     );
     says(
         span("film", Some("a really good film")),
@@ -230,7 +230,7 @@ fn what_is_not_there_is_refused() {
     settings.query = Some(query);
     says(
         survey(&model, &texts, &settings, |_| true).map(|_| unreachable!("a survey")),
-        "--layer: 1",
+        "layer: 1",
     );
     let query = Query::span(
         &deep,

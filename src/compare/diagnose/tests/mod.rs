@@ -12,9 +12,8 @@ use super::case::{Fit, build, run};
 use super::*;
 use crate::checkpoint::safetensors::Tensors;
 use crate::compare::digest::digest;
-use crate::lstm::params::{normal, uniform};
 use crate::lstm::{Init, Lstm, LstmConfig, State};
-use crate::random::Stream;
+use crate::random::{Stream, normal, uniform};
 
 /// `B`, `T`, `I` and `H`: so that no shape tells one from another.
 const N: i64 = 6;
