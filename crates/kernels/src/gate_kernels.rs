@@ -57,7 +57,7 @@ pub(crate) struct GateStep<T> {
 }
 
 /// A product's rows: where they come from, and what becomes of their sums.
-trait Rows<V: Simd> {
+pub(crate) trait Rows<V: Simd> {
     fn weights(&self) -> &PackedView;
     fn panels(&self) -> &Range<usize>;
     fn count(&self) -> usize;
@@ -224,32 +224,16 @@ impl Stored for Bf16 {
     }
 }
 
-/// Computes what the inputs add to the sums.
+/// Computes the product of `W` and each row, and what becomes of its sums.
 ///
 /// # Safety
 ///
 /// This machine has the instructions of V, and the fields lead to what they say.
 #[inline(always)]
-pub(crate) unsafe fn input_product<V: Widen, const MR: usize>(of: &InputProduct<V::Scalar>) {
+pub(crate) unsafe fn rows<V: Widen, const MR: usize>(of: &impl Rows<V>) {
     // SAFETY: the fields are as the caller says; the weights are stored as their view says.
     unsafe {
-        match of.weights.bf16 {
-            true => run::<V, Bf16, MR>(of),
-            false => run::<V, Same, MR>(of),
-        }
-    }
-}
-
-/// Computes one step.
-///
-/// # Safety
-///
-/// As of [`input_product`].
-#[inline(always)]
-pub(crate) unsafe fn gate_step<V: Widen, const MR: usize>(of: &GateStep<V::Scalar>) {
-    // SAFETY: the fields are as the caller says; the weights are stored as their view says.
-    unsafe {
-        match of.weights.bf16 {
+        match of.weights().bf16 {
             true => run::<V, Bf16, MR>(of),
             false => run::<V, Same, MR>(of),
         }

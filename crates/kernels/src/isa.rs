@@ -72,12 +72,12 @@ macro_rules! kernels {
             $(#[target_feature(enable = $features)])?
             unsafe fn input_product(of: &InputProduct<$scalar>) {
                 // SAFETY: the caller of the table has this instruction set and the rows.
-                unsafe { crate::gate_kernels::input_product::<$register, $mr>(of) }
+                unsafe { crate::gate_kernels::rows::<$register, $mr>(of) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn gate_step(of: &GateStep<$scalar>) {
                 // SAFETY: the caller of the table has this instruction set and the rows.
-                unsafe { crate::gate_kernels::gate_step::<$register, $mr>(of) }
+                unsafe { crate::gate_kernels::rows::<$register, $mr>(of) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn transpose(from: *const $scalar, k: usize, to: *mut $scalar, stride: usize) {

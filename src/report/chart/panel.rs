@@ -50,7 +50,10 @@ pub struct Series {
     pub errors: Vec<Option<f64>>,
     /// What the script of a page says of all points, in front of what it says of each.
     pub lead: String,
-    /// What it says of each point; a tab begins a new line.
+    /// Words about each point around the values that differ, each of which stands as `{}`;
+    /// without such a place, nothing is around them. A tab begins a new line.
+    pub template: String,
+    /// What it says of each point; a tab begins a new line, or the next value of the template.
     pub says: Vec<String>,
 }
 
@@ -65,6 +68,7 @@ impl Series {
             points,
             errors: Vec::new(),
             lead: String::new(),
+            template: String::new(),
             says: Vec::new(),
         }
     }
@@ -334,6 +338,9 @@ impl Panel {
             });
             attributes.push(("data-at", places.collect::<Vec<_>>().join(" ")));
             attributes.push(("data-lead", series.lead.clone()));
+            if !series.template.is_empty() {
+                attributes.push(("data-template", series.template.clone()));
+            }
             attributes.push(("data-says", says.join("\n")));
         }
         Shape::Group {

@@ -5,6 +5,13 @@ const charts = (() => {
   const numbers = (text) => text.split(" ").map(Number);
   const lines = (text) => (text ? text.split("\n") : []);
 
+  // The words of a template with values, between tabs, in its places.
+  const fill = (template, values) => {
+    if (!template) return values;
+    const each = values.split("\t");
+    return template.replaceAll("{}", () => each.shift());
+  };
+
   // Round numbers from `low` to `high`, each with its place and its words.
   function ticks({ spacing, unit }, low, high) {
     const linear = (from, to) => {
@@ -47,7 +54,7 @@ const charts = (() => {
       const series = [...inside.querySelectorAll(".series")].map((element) => {
         const at = element.dataset.at ? numbers(element.dataset.at) : [];
         const says = lines(element.dataset.says);
-        const points = says.map((text, n) => ({ x: at[2 * n], y: at[2 * n + 1], text: (element.dataset.lead ?? "") + text }));
+        const points = says.map((text, n) => ({ x: at[2 * n], y: at[2 * n + 1], text: (element.dataset.lead ?? "") + fill(element.dataset.template, text) }));
         return { element, points };
       });
       return {

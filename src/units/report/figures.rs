@@ -24,16 +24,21 @@ const LAYERS: [(Paint, Symbol); 7] = [
     (Paint::Grey, Symbol::TriangleDown),
 ];
 
-/// A series for each layer and direction: each unit where `at` puts it, with words.
-fn units(survey: &Survey, at: impl Fn(&Unit) -> Option<(f64, f64, String)>) -> Vec<Series> {
+/// A series for each layer and direction: each unit where `at` puts it, with the values
+/// for the places of `template`.
+fn units(
+    survey: &Survey,
+    template: &str,
+    at: impl Fn(&Unit) -> Option<(f64, f64, String)>,
+) -> Vec<Series> {
     let layers = survey.layers.iter().enumerate();
     let series = layers.map(|(nth, layer)| {
         let (paint, symbol) = LAYERS[nth % LAYERS.len()];
         let (mut points, mut says) = (Vec::new(), Vec::new());
         for unit in &layer.units {
-            if let Some((x, y, words)) = at(unit) {
+            if let Some((x, y, values)) = at(unit) {
                 points.push((x, y));
-                says.push(format!("{}\t{words}", unit.unit));
+                says.push(format!("{}\t{values}", unit.unit));
             }
         }
         let name = name(layer);
@@ -41,6 +46,7 @@ fn units(survey: &Survey, at: impl Fn(&Unit) -> Option<(f64, f64, String)>) -> V
         let series = Series::new(name, paint, Form::Points(symbol), points);
         Series {
             lead,
+            template: format!("{{}}\t{template}"),
             says,
             ..series
         }
@@ -116,15 +122,11 @@ pub(super) fn gate_panel(survey: &Survey, gate: &str, share: Pick) -> Panel {
             .guides
             .push(Guide::Between((low, 1.0 - low), (high, 1.0 - high)));
     }
-    panel.series = units(survey, |unit| {
+    let template = format!("{gate} gate below 0.1: {{}}\tabove 0.9: {{}}\thalf-life {{}} tokens");
+    panel.series = units(survey, &template, |unit| {
         let Saturation { left, right } = share(unit);
-        let words = format!(
-            "{gate} gate below 0.1: {}\tabove 0.9: {}\thalf-life {} tokens",
-            percent(left),
-            percent(right),
-            life(unit)
-        );
-        Some((left, right, words))
+        let values = format!("{}\t{}\t{}", percent(left), percent(right), life(unit));
+        Some((left, right, values))
     });
     panel
 }
@@ -142,15 +144,11 @@ pub(super) fn memory_panel(survey: &Survey) -> Panel {
     let longest = finite.clone().fold(1.0, f64::max);
     let edge = 10f64.powf(longest.log10().ceil() + 0.5);
     let endless = all().any(|unit| unit.half_life.is_none());
-    let series = units(survey, |unit| {
+    let series = units(survey, "half-life {} tokens\tcorrelation {}", |unit| {
         let correlation = unit.correlation.of(survey.activation);
         let correlation = correlation.or(unit.correlation.cell)?;
-        let words = format!(
-            "half-life {} tokens\tcorrelation {}",
-            life(unit),
-            signed(Some(correlation))
-        );
-        Some((unit.half_life.unwrap_or(edge), correlation, words))
+        let values = format!("{}\t{}", life(unit), signed(Some(correlation)));
+        Some((unit.half_life.unwrap_or(edge), correlation, values))
     });
     let mut lives = Axis::log(finite.chain(endless.then_some(edge)));
     if endless {

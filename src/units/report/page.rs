@@ -1,5 +1,6 @@
 //! The page of `cellway units`: what single units do over a data set.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::text::{UnitsReport, life, numbered, percent, query_title, signed};
@@ -7,10 +8,13 @@ use super::{figures, words};
 use crate::error::Result;
 use crate::model::Pooling;
 use crate::report::page::{self, definitions, escape};
-use crate::units::{Activation, Correlations, Layer, RUN, Survey};
+use crate::units::{Activation, Correlations, Layer, Projected, RUN, Saturation, Survey, Unit};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// The most units in the charts and the table of a page, which stays below 500 kB with them.
+const MOST_UNITS: usize = 800;
 
 /// Writes a survey as one page that needs nothing but a browser.
 ///
@@ -20,10 +24,12 @@ pub fn units_page(path: &Path, report: &UnitsReport) -> Result<()> {
     let title = format!("Units of {}", report.model.display());
     let mut body = format!("<h1>{}</h1>\n", escape(&title));
     body.push_str(&what_was_read(report));
-    body.push_str(&saturation(report));
-    body.push_str(&sentiment(report));
+    let (shown, note) = shown(report.survey);
+    body.push_str(&note);
+    body.push_str(&saturation(&shown));
+    body.push_str(&sentiment(report, &shown));
     body.push_str(&found(report));
-    body.push_str(&all_units(report.survey));
+    body.push_str(&table_of_units(&shown, note.is_empty()));
     page::write(path, &title, &body, STYLE, SCRIPT)
 }
 
@@ -80,8 +86,64 @@ fn what_was_read(report: &UnitsReport) -> String {
     )
 }
 
-fn saturation(report: &UnitsReport) -> String {
-    let survey = report.survey;
+/// The survey with no more units than a page has room for, and a note if some are left out.
+fn shown(survey: &Survey) -> (Cow<'_, Survey>, String) {
+    let score = |correlation: &Correlations, gates: &[Saturation]| match survey.class_counts {
+        Some(_) => {
+            let Correlations {
+                hidden,
+                cell,
+                mean,
+                max,
+            } = *correlation;
+            let all = [hidden, cell, mean, max].into_iter().flatten();
+            all.map(f64::abs).fold(0.0, f64::max)
+        }
+        None => gates
+            .iter()
+            .map(|gate| gate.left.max(gate.right))
+            .fold(0.0, f64::max),
+    };
+    let of_unit = |unit: &Unit| score(&unit.correlation, &[unit.input, unit.forget, unit.output]);
+    let of_projected = |unit: &Projected| score(&unit.correlation, &[]);
+    let mut scores: Vec<f64> = Vec::new();
+    for layer in &survey.layers {
+        scores.extend(layer.units.iter().map(of_unit));
+        scores.extend(layer.projected.iter().map(of_projected));
+    }
+    let all = scores.len();
+    if all <= MOST_UNITS {
+        return (Cow::Borrowed(survey), String::new());
+    }
+    scores.sort_by(|a, b| b.total_cmp(a));
+    let least = scores[MOST_UNITS - 1];
+    // Of equal ones the first.
+    let mut equal = scores[..MOST_UNITS]
+        .iter()
+        .filter(|&&score| score == least)
+        .count();
+    let mut keep = |score: f64| {
+        let room = score == least && equal > 0;
+        equal -= usize::from(room);
+        score > least || room
+    };
+    let mut shown = survey.clone();
+    for layer in &mut shown.layers {
+        layer.units.retain(|unit| keep(of_unit(unit)));
+        layer.projected.retain(|unit| keep(of_projected(unit)));
+    }
+    let which = match survey.class_counts {
+        Some(_) => "whose activations correlate most with the label",
+        None => "with the most saturated gates",
+    };
+    let note = format!(
+        "<p class=\"note\">So that the page stays small, its charts and its table have the \
+         {MOST_UNITS} of {all} units {which}; the JSON report has all.</p>\n"
+    );
+    (Cow::Owned(shown), note)
+}
+
+fn saturation(survey: &Survey) -> String {
     let mut html = String::from("<h2>Gates</h2>\n");
     html.push_str(&page::figures(
         &figures::saturation(survey),
@@ -129,7 +191,7 @@ fn meaning(report: &UnitsReport) -> String {
     format!("{of}. The correlation is {kind}.")
 }
 
-fn sentiment(report: &UnitsReport) -> String {
+fn sentiment(report: &UnitsReport, shown: &Survey) -> String {
     let survey = report.survey;
     let mut html = String::from("<h2>Sentiment units</h2>\n");
     if survey.class_counts.is_none() {
@@ -154,7 +216,7 @@ fn sentiment(report: &UnitsReport) -> String {
     ));
     html.push_str("<h3>Memory and label</h3>\n");
     html.push_str(&page::figures(
-        &[figures::memory(survey)],
+        &[figures::memory(shown)],
         0,
         "Correlation with the label against half-life, of each unit",
         "Each mark is a unit: the correlation of its activation with the label against its \
@@ -176,11 +238,13 @@ fn found(report: &UnitsReport) -> String {
     html
 }
 
-fn all_units(survey: &Survey) -> String {
-    let mut html = String::from(
-        "<h2>All units</h2>\n\
+fn table_of_units(survey: &Survey, all: bool) -> String {
+    let title = if all { "All units" } else { "Units" };
+    // Cells and rows end where the next begins: HTML needs no tag there.
+    let mut html = format!(
+        "<h2>{title}</h2>\n\
          <p>Shares of time steps, half-lives in tokens, correlations with the label.</p>\n\
-         <div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"all units\">\n\
+         <div class=\"scroll tall\" tabindex=\"0\" role=\"region\" aria-label=\"units\">\n\
          <table class=\"numbers\">\n<thead><tr><th scope=\"col\">unit</th>",
     );
     for title in [
@@ -217,14 +281,13 @@ fn all_units(survey: &Survey) -> String {
             let title = format!("projected {}", unit.unit);
             html.push_str(&row(&title, &none, &unit.correlation));
         }
-        html.push_str("</tbody>\n");
     }
     html.push_str("</table>\n</div>\n");
     html
 }
 
 fn row(title: &str, cells: &[String], correlation: &Correlations) -> String {
-    let mut html = format!("<tr><th scope=\"row\">{title}</th>");
+    let mut html = format!("<tr><th scope=\"row\">{title}");
     let of = [
         correlation.hidden,
         correlation.cell,
@@ -232,9 +295,10 @@ fn row(title: &str, cells: &[String], correlation: &Correlations) -> String {
         correlation.max,
     ];
     for cell in cells.iter().cloned().chain(of.map(signed)) {
-        html.push_str(&format!("<td>{cell}</td>"));
+        html.push_str("<td>");
+        html.push_str(&cell);
     }
-    html.push_str("</tr>\n");
+    html.push('\n');
     html
 }
 

@@ -167,8 +167,8 @@ fn every_unit_is_in_the_table_and_in_the_plots() {
     let rows: Vec<&str> = rows.collect();
     assert_eq!(rows.len(), 6);
     for row in &rows {
-        assert_eq!(row.matches("</td>").count(), 11, "{row}");
-        assert!(row.contains(">-0.625<") && row.contains(">-<"), "{row}");
+        assert_eq!(row.matches("<td>").count(), 11, "{row}");
+        assert!(row.contains(">-0.625<") && row.contains("<td>-<"), "{row}");
     }
     assert!(rows[0].contains(">2.50<") && rows[1].contains(">infinite<"));
     assert!(rows[2].contains(">≤ 300.0<"), "{}", rows[2]);
@@ -200,11 +200,14 @@ fn every_unit_is_in_the_table_and_in_the_plots() {
         }
     }
     let series = &gates[0].series[1];
-    let text = format!("{}{}", series.lead, series.says[2]);
+    let said = [&series.lead, &series.template, &series.says[2]];
     assert_eq!(
-        text,
-        "layer 0, backward, unit 2\tforget gate below 0.1: 6.2 %\
-         \tabove 0.9: 87.5 %\thalf-life ≤ 300.0 tokens"
+        said,
+        [
+            "layer 0, backward, unit ",
+            "{}\tforget gate below 0.1: {}\tabove 0.9: {}\thalf-life {} tokens",
+            "2\t6.2 %\t87.5 %\t≤ 300.0"
+        ]
     );
     assert!(html.contains(&series.says.join("\n")));
     // Shares of each label's texts, at the middles of their bins.
@@ -362,24 +365,52 @@ fn nothing_is_loaded_from_anywhere() {
     }
 }
 
-/// Of a bidirectional layer of 128 units, as large as the demo's.
 #[test]
-fn a_page_weighs_under_500_kilobytes() {
+fn a_page_weighs_under_500_kilobytes_and_says_what_it_leaves_out() {
+    let page = |units: usize, correlation: fn(f64) -> f64| {
+        let html = of_many_units(units, correlation).written();
+        assert!(html.len() < 500_000, "{units}: {}", html.len());
+        assert_eq!(html.matches("<tr><th scope=\"row\">").count(), 800);
+        html
+    };
+    let row = |unit: usize| format!("<tr><th scope=\"row\">{unit}<td>");
+    let all = page(400, |share| -0.9 * share);
+    assert!(!all.contains("So that the page stays small"));
+    let some = page(2048, |share| -0.9 * share);
+    assert!(some.contains("the 800 of 4096 units whose activations correlate most"));
+    assert_eq!(some.matches(&row(1648)).count(), 2);
+    assert!(!some.contains(&row(1647)));
+    // Of equal ones the first: all of them are of the forward direction.
+    let equal = page(2048, |_| 0.9);
+    assert!((0..800).all(|unit| equal.matches(&row(unit)).count() == 1));
+}
+
+/// Two directions of so many units, with the correlation at the share of those before.
+fn of_many_units(units: usize, correlation: fn(f64) -> f64) -> Case {
     let mut case = case();
     for layer in &mut case.survey.layers {
-        let (all, one) = (0..128, layer.units[0]);
-        layer.units = all
-            .map(|unit| Unit {
+        let one = layer.units[0];
+        let unit = |unit: usize| {
+            let share = unit as f64 / units as f64;
+            let correlation = correlation(share);
+            Unit {
                 unit,
                 forget: Saturation {
-                    left: 0.001 * unit as f64,
-                    right: 0.003 * unit as f64,
+                    left: 0.3 * share,
+                    right: 0.7 * share,
+                },
+                half_life: Some(1.0 + 2000.0 * share),
+                correlation: Correlations {
+                    hidden: Some(correlation),
+                    cell: Some(-0.5 * correlation),
+                    mean: Some(0.7 * correlation),
+                    max: Some(-0.3 * correlation),
                 },
                 ..one
-            })
-            .collect();
+            }
+        };
+        layer.units = (0..units).map(unit).collect();
     }
     case.survey.sentiment_units = vec![case.survey.sentiment_units[0].clone(); 10];
-    let size = case.written().len();
-    assert!(size < 500_000, "{size}");
+    case
 }
