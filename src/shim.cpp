@@ -139,6 +139,26 @@ char *cellway_tensor_over(void *memory, int64_t count, bool wide,
   });
 }
 
+// Where a tensor of f32, or f64 if `wide`, on the CPU has its first element, and how many elements its
+// shape and strides reach over; null and 0 if it has none.
+char *cellway_memory(const void *tensor, bool wide, void **start, int64_t *reach) {
+  return guarded([&] {
+    const auto &of = *static_cast<const at::Tensor *>(tensor);
+    *start = nullptr;
+    *reach = 0;
+    if (!of.defined() || of.numel() == 0) {
+      return;
+    }
+    TORCH_CHECK(of.is_cpu() && of.scalar_type() == (wide ? at::kDouble : at::kFloat),
+                "a tensor of another dtype or device than was asked for");
+    for (int64_t n = 0; n < of.dim(); n++) {
+      *reach += (of.size(n) - 1) * of.stride(n);
+    }
+    *reach += 1;
+    *start = of.data_ptr();
+  });
+}
+
 // Calls `work` with every number below `count`, on libtorch's own threads: a second
 // pool of threads would fight with it for the cores. (at::parallel_for itself is made
 // of OpenMP pragmas in a header, and would bring a second OpenMP.)

@@ -115,6 +115,7 @@ fn layer<T: Number>(
     });
     let masks: Vec<DropoutMasks> = masks.collect();
     let mut output = output_like::<T>(&inputs[0], plan, &sizes);
+    let output_layout = time_first(&output);
     let (mut h, mut c) = (inputs[1].empty_like(), inputs[2].empty_like());
     // SAFETY: nobody writes to the inputs, the parameters and the masks during the call, and
     // the results are new.
@@ -125,12 +126,12 @@ fn layer<T: Number>(
             weights: &weights::<T>(&inputs[3..], &sizes),
             masks: &masks.iter().map(|of| kernel_masks(of)).collect::<Vec<_>>(),
             io: LayerIo {
-                input: sequence(&inputs[0], false).map_err(misfit)?,
+                input: sequence(&inputs[0], time_first(&inputs[0])).map_err(misfit)?,
                 start: Some(States {
                     h: elements(&inputs[1]),
                     c: elements(&inputs[2]),
                 }),
-                output: sequence_mut(&mut output, false).map_err(misfit)?,
+                output: sequence_mut(&mut output, output_layout).map_err(misfit)?,
                 end: StatesMut {
                     h: elements_mut(&mut h),
                     c: elements_mut(&mut c),
@@ -200,9 +201,11 @@ fn output_like<T: Number>(input: &Tensor, plan: &BatchPlan, sizes: &LayerSizes) 
     Tensor::empty_strided([time, batch, width], stride, options)
 }
 
-/// The shape `[T, B, F]` and the strides of a tensor whose last stride is 1.
-fn layout(tensor: &Tensor, batch_first: bool) -> ([usize; 3], [usize; 2]) {
-    let (size, stride) = (tensor.size(), tensor.stride());
+/// A shape `[T, B, F]` and the strides of its first two dimensions.
+pub(super) type Layout = ([usize; 3], [usize; 2]);
+
+/// The layout of a tensor of this size and stride, whose last stride is 1.
+pub(super) fn layout(size: &[i64], stride: &[i64], batch_first: bool) -> Layout {
     let (time, batch) = if batch_first { (1, 0) } else { (0, 1) };
     (
         [time, batch, 2].map(|n| size[n] as usize),
@@ -210,14 +213,17 @@ fn layout(tensor: &Tensor, batch_first: bool) -> ([usize; 3], [usize; 2]) {
     )
 }
 
+fn time_first(tensor: &Tensor) -> Layout {
+    layout(&tensor.size(), &tensor.stride(), false)
+}
+
 /// # Safety
 ///
 /// Nobody writes to the tensor while the view is there.
 pub(super) unsafe fn sequence<T: Number>(
     tensor: &Tensor,
-    batch_first: bool,
+    (shape, strides): Layout,
 ) -> Result<Sequence<'_, T>, ShapeError> {
-    let (shape, strides) = layout(tensor, batch_first);
     // SAFETY: nobody writes to it, as the caller says.
     Sequence::new(unsafe { elements(tensor) }, shape, strides)
 }
@@ -227,9 +233,8 @@ pub(super) unsafe fn sequence<T: Number>(
 /// Nobody else uses the tensor while the view is there.
 pub(super) unsafe fn sequence_mut<T: Number>(
     tensor: &mut Tensor,
-    batch_first: bool,
+    (shape, strides): Layout,
 ) -> Result<SequenceMut<'_, T>, ShapeError> {
-    let (shape, strides) = layout(tensor, batch_first);
     // SAFETY: nobody else uses it, as the caller says.
     SequenceMut::new(unsafe { elements_mut(tensor) }, shape, strides)
 }
@@ -272,7 +277,7 @@ fn contiguous(masks: DropoutMasks) -> DropoutMasks {
 unsafe fn kernel_masks<T: Number>(masks: &DropoutMasks) -> KernelMasks<'_, T> {
     fn view<T: Number>(mask: &Tensor) -> Option<Sequence<'_, T>> {
         // SAFETY: nobody writes to it, as the caller of `kernel_masks` says.
-        unsafe { sequence(mask, false) }.ok()
+        unsafe { sequence(mask, time_first(mask)) }.ok()
     }
     KernelMasks {
         // SAFETY: nobody writes to it, as the caller says.
@@ -371,7 +376,7 @@ fn backward<T: Number>(call: shim::Backward) -> std::result::Result<(), String> 
             hr: next(sizes.projection.is_some()),
         };
         let gradients = (0..sizes.directions).map(of_direction).collect();
-        let view = |tensor| sequence(tensor, false);
+        let view = |tensor| sequence(tensor, time_first(tensor));
         Backward {
             plan: &plan,
             sizes,
@@ -384,7 +389,10 @@ fn backward<T: Number>(call: shim::Backward) -> std::result::Result<(), String> 
             d_h_end: d_h_end.as_ref().map(|tensor| elements(tensor)),
             d_c_end: d_c_end.as_ref().map(|tensor| elements(tensor)),
             d_input: (d_input.as_mut())
-                .map(|tensor| sequence_mut(tensor, false))
+                .map(|tensor| {
+                    let layout = time_first(tensor);
+                    sequence_mut(tensor, layout)
+                })
                 .transpose()
                 .map_err(|error| error.to_string())?,
             d_h_start: d_h_start.as_mut().map(|tensor| elements_mut(tensor)),

@@ -7,7 +7,9 @@ use tch::{Device, Kind, Tensor};
 
 pub use cellway_kernels::WeightStorage;
 
-use super::native::{self, CONTEXT, Number, layer_sizes, misfit, sequence, sequence_mut};
+use super::native::{
+    self, CONTEXT, Layout, Number, layer_sizes, layout, misfit, sequence, sequence_mut,
+};
 use super::{Call, CellParams, Lstm, LstmConfig, Mode, Output, State, expect_fit};
 use crate::error::{Error, Result};
 use crate::shim::{self, elements, elements_mut};
@@ -103,10 +105,11 @@ fn pack<T: Number>(
 struct Infer<'a> {
     plan: BatchPlan,
     input: &'a Tensor,
-    batch_first: bool,
+    input_layout: Layout,
     /// Contiguous.
     start: Option<State>,
     output: &'a mut Tensor,
+    output_layout: Layout,
     end: &'a mut State,
 }
 
@@ -116,12 +119,12 @@ impl Infer<'_> {
         // results are new.
         unsafe {
             let io = LayerIo {
-                input: sequence(self.input, self.batch_first).map_err(misfit)?,
+                input: sequence(self.input, self.input_layout).map_err(misfit)?,
                 start: self.start.as_ref().map(|start| States {
                     h: elements(&start.h),
                     c: elements(&start.c),
                 }),
-                output: sequence_mut(self.output, self.batch_first).map_err(misfit)?,
+                output: sequence_mut(self.output, self.output_layout).map_err(misfit)?,
                 end: StatesMut {
                     h: elements_mut(&mut self.end.h),
                     c: elements_mut(&mut self.end.c),
@@ -184,18 +187,21 @@ impl PackedLstm {
             None => vec![time as usize; batch as usize],
             Some(lengths) => lengths.iter().map(|&length| length as usize).collect(),
         };
-        let input = match size[2] == 1 || input.stride()[2] == 1 {
-            true => input.shallow_clone(),
-            false => input.contiguous(),
-        };
+        let (mut input, mut stride) = (input.shallow_clone(), input.stride());
+        if size[2] > 1 && stride[2] != 1 {
+            input = input.contiguous();
+            stride = input.stride();
+        }
+        let layout = |size: &[i64], stride: &[i64]| layout(size, stride, self.config.batch_first);
+        let input_layout = layout(&size, &stride);
         // Laid out as the input is.
         let width = self.config.directions() * self.config.output_size();
-        let stride = input.stride();
         let stride = match stride[0] < stride[1] {
             true => [width, size[0] * width, 1],
             false => [size[1] * width, width, 1],
         };
-        let mut output = Tensor::empty_strided([size[0], size[1], width], stride, options);
+        let size = [size[0], size[1], width];
+        let mut output = Tensor::empty_strided(size, stride, options);
         let rows = self.config.num_layers * self.config.directions();
         let mut end = State {
             h: Tensor::empty([rows, batch, self.config.output_size()], options),
@@ -204,12 +210,13 @@ impl PackedLstm {
         let infer = Infer {
             plan: BatchPlan::new(&lengths, time as usize).map_err(misfit)?,
             input: &input,
-            batch_first: self.config.batch_first,
+            input_layout,
             start: call.state.map(|state| State {
                 h: state.h.contiguous(),
                 c: state.c.contiguous(),
             }),
             output: &mut output,
+            output_layout: layout(&size, &stride),
             end: &mut end,
         };
         match &self.layers {

@@ -57,7 +57,7 @@ pub(crate) struct GateStep<T> {
 }
 
 /// A product's rows: where they come from, and what becomes of their sums.
-pub(crate) trait Rows<V: Simd> {
+trait Rows<V: Simd> {
     fn weights(&self) -> &PackedView;
     fn panels(&self) -> &Range<usize>;
     fn count(&self) -> usize;
@@ -120,70 +120,80 @@ impl<V: Simd> Rows<V> for InputProduct<'_, V::Scalar> {
     }
 }
 
-impl<V: Simd> Rows<V> for GateStep<V::Scalar> {
+/// A step; `PLAIN` where nothing but the states is kept and nothing is masked, which then
+/// need not be asked of each register.
+struct Step<'a, T, const PLAIN: bool>(&'a GateStep<T>);
+
+impl<V: Simd, const PLAIN: bool> Rows<V> for Step<'_, V::Scalar, PLAIN> {
     #[inline(always)]
     fn weights(&self) -> &PackedView {
-        &self.weights
+        &self.0.weights
     }
     #[inline(always)]
     fn panels(&self) -> &Range<usize> {
-        &self.panels
+        &self.0.panels
     }
     #[inline(always)]
     fn count(&self) -> usize {
-        self.rows
+        self.0.rows
     }
     #[inline(always)]
     fn last_panel_first(&self) -> bool {
-        self.last_panel_first
+        self.0.last_panel_first
     }
     #[inline(always)]
     fn k(&self) -> usize {
-        match self.hidden.is_null() {
+        match self.0.hidden.is_null() {
             true => 0,
-            false => self.weights.k,
+            false => self.0.weights.k,
         }
     }
     #[inline(always)]
     unsafe fn row(&self, row: usize) -> *const V::Scalar {
-        self.hidden.wrapping_add(row * self.stride)
+        self.0.hidden.wrapping_add(row * self.0.stride)
     }
     #[inline(always)]
     unsafe fn start(&self, row: usize, panel: usize) -> *const V::Scalar {
-        let at = (row * self.weights.panels + panel) * 4 * V::COUNT;
+        let at = (row * self.0.weights.panels + panel) * 4 * V::COUNT;
         // SAFETY: the sums have four registers for each panel of each row.
-        unsafe { self.sums.add(at) }
+        unsafe { self.0.sums.add(at) }
     }
     #[inline(always)]
     unsafe fn done(&self, row: usize, panel: usize, sums: [V; 4]) {
-        let at = (row * self.weights.panels + panel) * V::COUNT;
+        let at = (row * self.0.weights.panels + panel) * V::COUNT;
         // SAFETY: everything has a register for each panel of each row, the gates four;
         // what is null is not touched.
         unsafe {
-            let before = V::load(self.cells_before.add(at));
-            let mask = match self.masks.candidate.is_null() {
+            let before = V::load(self.0.cells_before.add(at));
+            if PLAIN {
+                let made = cell(sums, before, None);
+                made.c.store(self.0.cells_after.add(at));
+                made.gates[3].mul(made.tanh).store(self.0.out.add(at));
+                return;
+            }
+            let mask = match self.0.masks.candidate.is_null() {
                 true => None,
-                false => Some(V::load(self.masks.candidate.add(at))),
+                false => Some(V::load(self.0.masks.candidate.add(at))),
             };
             let made = cell(sums, before, mask);
-            if !self.gates.is_null() {
+            if !self.0.gates.is_null() {
                 for (n, gate) in made.gates.into_iter().enumerate() {
-                    gate.store(self.gates.add(4 * at + n * V::COUNT));
+                    gate.store(self.0.gates.add(4 * at + n * V::COUNT));
                 }
             }
-            if !self.tanh.is_null() {
-                made.tanh.store(self.tanh.add(at));
+            if !self.0.tanh.is_null() {
+                made.tanh.store(self.0.tanh.add(at));
             }
-            let c = match self.masks.cell.is_null() {
+            let c = match self.0.masks.cell.is_null() {
                 true => made.c,
                 false => {
-                    let new = V::load(self.masks.cell.add(at));
+                    let new = V::load(self.0.masks.cell.add(at));
                     let old = V::splat(V::Scalar::ONE).sub(new).mul(before);
                     new.mul_add(made.c, old)
                 }
             };
-            c.store(self.cells_after.add(at));
-            made.gates[3].mul(made.tanh).store(self.out.add(at));
+            c.store(self.0.cells_after.add(at));
+            made.gates[3].mul(made.tanh).store(self.0.out.add(at));
         }
     }
 }
@@ -224,14 +234,38 @@ impl Stored for Bf16 {
     }
 }
 
-/// Computes the product of `W` and each row, and what becomes of its sums.
+/// Computes what the inputs add to the sums.
 ///
 /// # Safety
 ///
 /// This machine has the instructions of V, and the fields lead to what they say.
 #[inline(always)]
-pub(crate) unsafe fn rows<V: Widen, const MR: usize>(of: &impl Rows<V>) {
-    // SAFETY: the fields are as the caller says; the weights are stored as their view says.
+pub(crate) unsafe fn input_product<V: Widen, const MR: usize>(of: &InputProduct<V::Scalar>) {
+    // SAFETY: the fields are as the caller says.
+    unsafe { stored::<V, MR>(of) }
+}
+
+/// Computes one step.
+///
+/// # Safety
+///
+/// As of [`input_product`].
+#[inline(always)]
+pub(crate) unsafe fn gate_step<V: Widen, const MR: usize>(of: &GateStep<V::Scalar>) {
+    let masked = !of.masks.candidate.is_null() || !of.masks.cell.is_null();
+    let plain = of.gates.is_null() && of.tanh.is_null() && !masked;
+    // SAFETY: the fields are as the caller says.
+    unsafe {
+        match plain {
+            true => stored::<V, MR>(&Step::<_, true>(of)),
+            false => stored::<V, MR>(&Step::<_, false>(of)),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn stored<V: Widen, const MR: usize>(of: &impl Rows<V>) {
+    // SAFETY: the weights are stored as their view says.
     unsafe {
         match of.weights().bf16 {
             true => run::<V, Bf16, MR>(of),

@@ -72,12 +72,12 @@ macro_rules! kernels {
             $(#[target_feature(enable = $features)])?
             unsafe fn input_product(of: &InputProduct<$scalar>) {
                 // SAFETY: the caller of the table has this instruction set and the rows.
-                unsafe { crate::gate_kernels::rows::<$register, $mr>(of) }
+                unsafe { crate::gate_kernels::input_product::<$register, $mr>(of) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn gate_step(of: &GateStep<$scalar>) {
                 // SAFETY: the caller of the table has this instruction set and the rows.
-                unsafe { crate::gate_kernels::rows::<$register, $mr>(of) }
+                unsafe { crate::gate_kernels::gate_step::<$register, $mr>(of) }
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn transpose(from: *const $scalar, k: usize, to: *mut $scalar, stride: usize) {
@@ -194,6 +194,7 @@ pub fn instruction_set<T: Scalar>() -> &'static str {
 impl Scalar for f32 {
     const ONE: f32 = 1.0;
     const DTYPE: DType = DType::F32;
+    #[inline]
     fn kernels() -> &'static Kernels<f32> {
         static CHOSEN: OnceLock<&'static Kernels<f32>> = OnceLock::new();
         CHOSEN.get_or_init(|| chosen(&f32_kernels()))
@@ -203,6 +204,7 @@ impl Scalar for f32 {
 impl Scalar for f64 {
     const ONE: f64 = 1.0;
     const DTYPE: DType = DType::F64;
+    #[inline]
     fn kernels() -> &'static Kernels<f64> {
         static CHOSEN: OnceLock<&'static Kernels<f64>> = OnceLock::new();
         CHOSEN.get_or_init(|| chosen(&f64_kernels()))

@@ -11,6 +11,7 @@ use std::ops::Range;
 pub(crate) use self::rows::{JobMemory, JobRows, SavedRows, SharedIo, Sums};
 use crate::equations::Masks;
 use crate::gate_kernels::{GateStep, InputProduct};
+use crate::isa::Kernels;
 use crate::layer::LayerSizes;
 use crate::memory::SharedSlice;
 use crate::packed::PackedDirection;
@@ -21,7 +22,7 @@ use crate::scalar::Scalar;
 use crate::schedule::LayerSchedule;
 
 /// A direction of some sequences.
-pub(crate) struct Job<'a, T> {
+pub(crate) struct Job<'a, T: Scalar> {
     plan: &'a BatchPlan,
     sizes: &'a LayerSizes,
     weights: &'a PackedDirection<T>,
@@ -33,10 +34,16 @@ pub(crate) struct Job<'a, T> {
     from_zeros: bool,
     /// See [`BatchPlan::blocks`].
     blocks: Vec<(Range<usize>, usize)>,
+    /// What each step needs and a division gives: in a step of few small sequences a handful
+    /// of divisions takes as long as its product.
+    parts: Vec<Part>,
+    hidden_padded: usize,
+    output_padded: usize,
+    kernels: &'static Kernels<T>,
 }
 
 /// The panels of a direction's weights that a part of a job has.
-pub(crate) struct Part {
+struct Part {
     ih: Range<usize>,
     hh: Range<usize>,
 }
@@ -49,10 +56,15 @@ impl<'a, T: Scalar> Job<'a, T> {
         io: SharedIo<'a, T>,
         memory: JobMemory<'a, T>,
     ) -> Job<'a, T> {
+        let weights = &layer.directions[direction];
+        let part = |part| Part {
+            ih: weights.ih.part(part, layer.parts),
+            hh: weights.hh.part(part, layer.parts),
+        };
         Job {
             plan: layer.plan,
             sizes: layer.sizes,
-            weights: &layer.directions[direction],
+            weights,
             direction,
             blocks: layer.plan.blocks(&share, layer.block),
             share,
@@ -60,18 +72,15 @@ impl<'a, T: Scalar> Job<'a, T> {
             rows: memory.rows,
             masks: memory.masks,
             from_zeros: memory.from_zeros,
+            parts: (0..layer.parts).map(part).collect(),
+            hidden_padded: layer.sizes.hidden_padded::<T>(),
+            output_padded: layer.sizes.output_padded::<T>(),
+            kernels: T::kernels(),
         }
     }
 
     pub fn steps(&self) -> usize {
         self.plan.lengths[self.share.start]
-    }
-
-    pub fn part(&self, part: usize, parts: usize) -> Part {
-        Part {
-            ih: self.weights.ih.part(part, parts),
-            hh: self.weights.hh.part(part, parts),
-        }
     }
 
     /// The blocks of steps whose inputs have their product at once.
@@ -89,8 +98,7 @@ impl<'a, T: Scalar> Job<'a, T> {
     pub unsafe fn begin(&self) {
         let (plan, sizes, io) = (self.plan, self.sizes, &self.io);
         let (p, h) = (sizes.output(), sizes.hidden);
-        let hidden_padded = sizes.hidden_padded::<T>();
-        let output_padded = sizes.output_padded::<T>();
+        let (hidden_padded, output_padded) = (self.hidden_padded, self.output_padded);
         let (hidden, cells, read) = self.initial_rows();
         for (n, slot) in self.share.clone().enumerate() {
             let sequence = plan.order[slot];
@@ -130,16 +138,15 @@ impl<'a, T: Scalar> Job<'a, T> {
         }
     }
 
-    /// Computes a step of these units; with a projection all of them.
+    /// Computes a step of this part of the units; with a projection all of them.
     ///
     /// # Safety
     ///
     /// The steps before are done, and nobody else uses the rows of this job's sequences, of
     /// other units of which other threads have their parts.
-    pub unsafe fn step(&self, step: usize, part: &Part) {
-        let (plan, sizes, kernels) = (self.plan, self.sizes, T::kernels());
-        let hidden_padded = sizes.hidden_padded::<T>();
-        let output_padded = sizes.output_padded::<T>();
+    pub unsafe fn step(&self, step: usize, part: usize) {
+        let (plan, part, kernels) = (self.plan, &self.parts[part], self.kernels);
+        let (hidden_padded, output_padded) = (self.hidden_padded, self.output_padded);
         let rows = plan.active_in(&self.share, step);
         let block = &self.blocks[step].0;
         if step == block.start {
@@ -185,7 +192,7 @@ impl<'a, T: Scalar> Job<'a, T> {
         // these units of them are the caller's.
         unsafe { (kernels.gate_step)(&gate_step) };
         let padded = part.hh.start * kernels.lanes..part.hh.end * kernels.lanes;
-        let outputs = match sizes.projected() {
+        let outputs = match self.sizes.projected() {
             true => 0..output_padded,
             false => padded.clone(),
         };
@@ -211,8 +218,8 @@ impl<'a, T: Scalar> Job<'a, T> {
     ///
     /// Nobody else uses the sums of these units.
     unsafe fn input_product(&self, steps: Range<usize>, panels: &Range<usize>) {
-        let (plan, sizes) = (self.plan, self.sizes);
-        let width = 4 * sizes.hidden_padded::<T>();
+        let plan = self.plan;
+        let width = 4 * self.hidden_padded;
         let mut inputs = Vec::with_capacity(crate::schedule::BLOCK);
         for step in steps {
             let rows = plan.active_in(&self.share, step);
@@ -220,7 +227,10 @@ impl<'a, T: Scalar> Job<'a, T> {
             for n in 0..rows {
                 let slot = self.share.start + n;
                 let time = plan.time_of(step, slot, self.direction == 1);
-                let input = self.io.input.row(time, plan.order[slot], 0..sizes.input);
+                let input = self
+                    .io
+                    .input
+                    .row(time, plan.order[slot], 0..self.sizes.input);
                 inputs.push((input.cast_const(), sums.at(n * width, width)));
             }
         }
@@ -234,7 +244,7 @@ impl<'a, T: Scalar> Job<'a, T> {
         };
         // SAFETY: the kernels are this machine's; every row has the elements of the input
         // and of all sums, and these units are the caller's.
-        unsafe { (T::kernels().input_product)(&of) };
+        unsafe { (self.kernels.input_product)(&of) };
     }
 
     /// Zoneout: the hidden states before the step where the new ones are not taken.
@@ -253,7 +263,7 @@ impl<'a, T: Scalar> Job<'a, T> {
         if mask.is_empty() {
             return;
         }
-        let width = self.sizes.output_padded::<T>();
+        let width = self.output_padded;
         for row in 0..rows {
             let packed_row = self.plan.starts[step] + self.share.start + row;
             let mask = &mask[packed_row * width..][elements.clone()];
@@ -286,7 +296,7 @@ impl<'a, T: Scalar> Job<'a, T> {
         rows: usize,
         elements: Range<usize>,
     ) {
-        let width = self.sizes.output_padded::<T>();
+        let width = self.output_padded;
         for row in 0..rows {
             let mask = &self.masks.recurrent[(self.share.start + row) * width..][elements.clone()];
             let first = row * width + elements.start;
@@ -315,8 +325,7 @@ impl<'a, T: Scalar> Job<'a, T> {
     ) {
         let (plan, sizes) = (self.plan, self.sizes);
         let (p, h) = (sizes.output(), sizes.hidden);
-        let hidden_padded = sizes.hidden_padded::<T>();
-        let output_padded = sizes.output_padded::<T>();
+        let (hidden_padded, output_padded) = (self.hidden_padded, self.output_padded);
         let real = |of: Range<usize>, most: usize| {
             let first = of.start.min(most);
             (first, of.end.min(most) - first)

@@ -91,20 +91,24 @@ impl BatchPlan {
     /// block and the packed rows of the block before it.
     pub(crate) fn blocks(&self, share: &Range<usize>, about: usize) -> Vec<(Range<usize>, usize)> {
         let steps = self.lengths[share.start];
-        let mut blocks = Vec::with_capacity(steps);
-        while blocks.len() < steps {
-            let first = blocks.len();
-            let (mut seen, mut before) = (0, Vec::new());
-            while first + before.len() < steps {
-                let active = self.active_in(share, first + before.len());
-                if seen > 0 && seen + active > about {
-                    break;
-                }
-                before.push(seen);
-                seen += active;
+        let mut blocks: Vec<(Range<usize>, usize)> = Vec::with_capacity(steps);
+        let (mut first, mut seen) = (0, 0);
+        for step in 0..steps {
+            let active = self.active_in(share, step);
+            if seen > 0 && seen + active > about {
+                (first, seen) = (step, 0);
             }
-            let block = first..first + before.len();
-            blocks.extend(before.into_iter().map(|before| (block.clone(), before)));
+            blocks.push((first..step + 1, seen));
+            seen += active;
+        }
+        // Of each block the end is known when the next one begins.
+        let mut end = steps;
+        for (block, before) in blocks.iter_mut().rev() {
+            let first = block.start;
+            block.end = end;
+            if *before == 0 {
+                end = first;
+            }
         }
         blocks
     }

@@ -173,7 +173,7 @@ impl<'a, T: Scalar> LayerSchedule<'a, T> {
             Job::steps,
             // SAFETY: each job has sequences and rows of its own, each part of one its
             // units, and a step begins when the one before is done.
-            |job, step, part| unsafe { job.step(step, &job.part(part, self.parts)) },
+            |job, step, part| unsafe { job.step(step, part) },
         );
     }
 }
@@ -213,7 +213,7 @@ pub(crate) unsafe fn run_layers_as_wavefront<T: Scalar>(context: &Context, jobs:
         for step in blocks[block].clone() {
             // SAFETY: the rows are the job's own, and the inputs of a block were put out in
             // an earlier stage.
-            unsafe { job.step(step, &job.part(0, 1)) };
+            unsafe { job.step(step, 0) };
         }
     });
 }

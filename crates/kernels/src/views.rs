@@ -73,6 +73,7 @@ impl Layout {
         true
     }
 
+    #[inline]
     fn first(&self, time: usize, sequence: usize) -> usize {
         assert!(time < self.shape[0] && sequence < self.shape[1]);
         time * self.strides[0] + sequence * self.strides[1]
@@ -219,6 +220,7 @@ impl<'a, T: Scalar> SharedSequence<'a, T> {
     }
 
     /// Where these columns of a row are.
+    #[inline]
     pub fn row(self, time: usize, sequence: usize, columns: Range<usize>) -> *mut T {
         self.data
             .at(self.first(time, sequence, &columns), columns.len())
@@ -229,6 +231,7 @@ impl<'a, T: Scalar> SharedSequence<'a, T> {
     /// # Safety
     ///
     /// Nobody else uses the columns of this row at the same time.
+    #[inline]
     pub unsafe fn write(self, time: usize, sequence: usize, column: usize, from: &[T]) {
         let first = self.first(time, sequence, &(column..column + from.len()));
         // SAFETY: the elements are the caller's alone.
@@ -246,6 +249,7 @@ impl<'a, T: Scalar> SharedSequence<'a, T> {
         unsafe { self.data.fill(first, columns.len(), T::default()) };
     }
 
+    #[inline]
     fn first(self, time: usize, sequence: usize, columns: &Range<usize>) -> usize {
         assert!(columns.start <= columns.end && columns.end <= self.layout.shape[2]);
         self.layout.first(time, sequence) + columns.start

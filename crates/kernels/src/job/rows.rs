@@ -110,7 +110,7 @@ pub(super) type InitialRows<'a, T> = (
 impl<'a, T: Scalar> Job<'a, T> {
     /// The sums of a step.
     pub(super) fn sums(&self, step: usize, rows: usize) -> SharedSlice<'a, T> {
-        let width = 4 * self.sizes.hidden_padded::<T>();
+        let width = 4 * self.hidden_padded;
         let in_block = self.blocks[step].1;
         let (all, first) = match &self.rows {
             JobRows::Workspace(own) => (own.sums, in_block),
@@ -134,11 +134,10 @@ impl<'a, T: Scalar> Job<'a, T> {
                 let of = |all: SharedSlice<'a, T>, width: usize| {
                     all.part(self.share.start * width, self.share.len() * width)
                 };
-                let output_padded = self.sizes.output_padded::<T>();
                 (
-                    of(saved.hidden, output_padded),
-                    of(saved.cells, self.sizes.hidden_padded::<T>()),
-                    saved.read.map(|read| of(read, output_padded)),
+                    of(saved.hidden, self.output_padded),
+                    of(saved.cells, self.hidden_padded),
+                    saved.read.map(|read| of(read, self.output_padded)),
                 )
             }
         }
@@ -146,8 +145,7 @@ impl<'a, T: Scalar> Job<'a, T> {
 
     pub(super) fn step_rows(&self, step: usize, rows: usize) -> StepRows<'a, T> {
         let (plan, first) = (self.plan, self.share.start);
-        let hidden_padded = self.sizes.hidden_padded::<T>();
-        let output_padded = self.sizes.output_padded::<T>();
+        let (hidden_padded, output_padded) = (self.hidden_padded, self.output_padded);
         let sums = self.sums(step, rows);
         match &self.rows {
             JobRows::Workspace(own) => {
