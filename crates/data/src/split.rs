@@ -79,6 +79,12 @@ mod tests {
         assert_ne!(split(1)[0], (0..50).collect::<Vec<_>>());
     }
 
+    #[test]
+    fn fractions_that_almost_add_up_leave_no_example_over() {
+        let parts = stratified(&vec![0; 1_000_000], &[0.5, 0.499_999_2], 0).unwrap();
+        assert_eq!([parts[0].len(), parts[1].len()], [500_000, 500_000]);
+    }
+
     proptest! {
         #[test]
         fn every_index_once_and_shares_within_one(

@@ -133,6 +133,9 @@ mod tests {
         );
         assert_eq!(vocabulary.len(), 8);
         assert_eq!(vocabulary.words().next(), Some((2, "a")));
+        // By code point, not by length.
+        let vocabulary = Vocabulary::build([["b", "aa"]], 1, None);
+        assert_eq!(words(&vocabulary)[2..], ["aa", "b"]);
     }
 
     #[test]

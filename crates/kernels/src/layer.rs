@@ -237,6 +237,11 @@ mod tests {
         };
         let expected = "bias does not fit the layer sizes: it is missing";
         assert_eq!(told(&[good], biased), expected);
+        let three = LayerSizes {
+            directions: 3,
+            ..sizes
+        };
+        assert_eq!(told(&[good; 3], three), "a layer has 1 or 2 directions");
         let none = LayerSizes { hidden: 0, ..sizes };
         assert_eq!(told(&[good], none), "no size of a layer may be 0");
         let huge = LayerSizes {

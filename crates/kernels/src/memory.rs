@@ -348,6 +348,21 @@ mod tests {
         assert!(buffer.into_block().is_none());
     }
 
+    /// Gives an element less than it is asked for.
+    struct Stingy;
+
+    impl Allocator for Stingy {
+        fn allocate(&self, count: usize, dtype: DType) -> Block {
+            HeapAllocator.allocate(count - 1, dtype)
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "too little memory")]
+    fn a_block_that_is_too_small_makes_no_buffer() {
+        Buffer::<f32>::uninit(&Stingy, 8);
+    }
+
     #[test]
     #[should_panic(expected = "2 elements from 3 on of 4")]
     fn a_shared_slice_ends() {

@@ -275,6 +275,8 @@ mod tests {
     fn rows_that_are_written_to_do_not_overlap() {
         let mut data = [0f32; 24];
         assert!(SequenceMut::new(&mut data, [2, 3, 4], [4, 8]).is_ok());
+        // Gaps between rows: the next time step begins where the last row ends.
+        assert!(SequenceMut::new(&mut data, [2, 2, 4], [9, 5]).is_ok());
         for strides in [[0, 8], [3, 8], [4, 4], [8, 8]] {
             let error = SequenceMut::new(&mut data, [2, 2, 4], strides).unwrap_err();
             assert!(matches!(error, ShapeError::Overlap { .. }), "{strides:?}");

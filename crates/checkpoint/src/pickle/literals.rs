@@ -179,3 +179,25 @@ fn raw_unicode(line: &[u8]) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::pickle::{Budget, Node, read_whole};
+
+    #[test]
+    fn short_numbers_keep_their_sign() {
+        for (pickle, expected) in [
+            (&b"\x8a\x00."[..], 0),
+            (b"\x8a\x01\xff.", -1),
+            (b"\x8a\x02\xff\x00.", 255),
+            (b"\x8a\x06\x00\x00\x00\x00\x00\xff.", -(1 << 40)),
+        ] {
+            let read = read_whole(pickle, 0, &mut Budget::default()).unwrap();
+            let found = read.arena.node(read.root);
+            assert!(
+                matches!(found, Node::Int(found) if found == expected),
+                "{found:?}"
+            );
+        }
+    }
+}

@@ -71,6 +71,35 @@ fn headers_that_disagree() {
 }
 
 #[test]
+fn descriptors_that_disagree() {
+    let crc = crc32fast::hash(&floats());
+    let file = |fields: [u32; 3]| {
+        let mut members = sound_members();
+        members[2] = members[2].clone().with(|header| header.flags = 8);
+        let descriptor = fields.map(u32::to_le_bytes).concat();
+        members[2].data.extend(descriptor);
+        zip(&members)
+    };
+    let checkpoint = open(&file([crc, 16, 16])).unwrap();
+    assert_eq!(checkpoint.bytes("x").unwrap(), floats());
+    for fields in [[crc ^ 1, 16, 16], [crc, 15, 16], [crc, 16, 17]] {
+        let says = "in size or checksum";
+        refused(&file(fields), ParseErrorKind::Malformed, says);
+    }
+}
+
+#[test]
+fn two_64_bit_sizes() {
+    let mut members = sound_members();
+    let twice = [1, 0, 0, 0].repeat(2);
+    members[2] = members[2]
+        .clone()
+        .with(|header| header.extra = twice.clone());
+    let says = "two 64-bit sizes for one member";
+    refused(&zip(&members), ParseErrorKind::Malformed, says);
+}
+
+#[test]
 fn a_directory_that_lies() {
     let says = "bytes were added to the file or cut out of it";
     let mut file = sound();
@@ -125,6 +154,13 @@ fn bytes_in_front_of_and_behind_an_archive() {
     // A second archive in front of the first: which one counts?
     let both = [&file[..], &file].concat();
     refused(&both, ParseErrorKind::Malformed, "bytes were added");
+    // No member at all, and bytes that look like one.
+    let hidden = b"PK\x03\x04hidden";
+    let mut empty = [&hidden[..], &zip(&[])].concat();
+    let start = empty.len() - 6;
+    empty[start] = hidden.len() as u8;
+    let says = "belong to no member";
+    refused_at(&empty, ParseErrorKind::Malformed, 0, says);
     // A gap that no member owns.
     let mut members = sound_members();
     members[1].data.extend(b"hidden");

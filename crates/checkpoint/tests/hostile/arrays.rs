@@ -34,6 +34,7 @@ fn an_array_of_numpys_that_is_none() {
     for (descr, says) in [
         ("'>f4'", "big-endian"),
         ("'|O'", "Python objects"),
+        ("'=f4'", "a type that torch has not"),
         ("''", "a type that torch has not"),
     ] {
         let checkpoint = open(&array(&header(descr, "(1,)"), &[0; 8])).unwrap();

@@ -14,7 +14,7 @@ fn a_legacy_storage_of_gigabytes() {
 #[test]
 fn a_legacy_count_that_does_not_fit() {
     let value = one_tensor(4, 0, &[4], &[1]);
-    for count in [3, 5, -1, i64::MIN, 1 << 62] {
+    for count in [3, 5, -1, i64::MIN, 1 << 62, (1 << 62) + 4] {
         let file = legacy(&value, &[("0", count, &floats())]);
         let at = file.len() - 24;
         refused_at(&file, ParseErrorKind::Malformed, at, "is said to have");

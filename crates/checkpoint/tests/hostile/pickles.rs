@@ -116,6 +116,16 @@ fn a_string_that_is_too_long() {
     );
 }
 
+#[test]
+fn names_of_classes_that_are_too_long() {
+    let long = "x".repeat(1025);
+    for (module, name) in [("m", &long[..]), (&long, "n")] {
+        let value = [text(module), text(name), b"\x93".to_vec()].concat();
+        let says = "a name is longer than 1024 bytes";
+        refused(&with_value(&value), ParseErrorKind::TooLarge, says);
+    }
+}
+
 /// Lists that hold the one below twice, around a value.
 fn lists_twice(levels: usize, inner: &[u8]) -> Vec<u8> {
     let mut value = inner.to_vec();
@@ -225,6 +235,28 @@ fn a_key_twice_in_a_dict() {
     let checkpoint = open(&with_value(&value)).unwrap();
     let error = checkpoint.json("v").unwrap_err().to_string();
     assert!(error.contains("has the key \"k\" twice"), "{error}");
+}
+
+#[test]
+fn names_that_are_too_long_together() {
+    let one = tensor(&storage("FloatStorage", "0", 4), 0, &[4], &[1]);
+    let name = text(&"k".repeat(60_000));
+    let first = [&b"}"[..], &name, b"q\x01", &one, b"s"].concat();
+    let again = [&b"}h\x01"[..], &one, b"s"].concat();
+    let list = [&b"]("[..], &first, &again.repeat(150), b"e"].concat();
+    let file = torch_zip(&pickle(&list), &[("0", &floats())]);
+    let says = "its names have more than 16777216 bytes";
+    refused(&file, ParseErrorKind::TooLarge, says);
+}
+
+#[test]
+fn too_many_values_beside_a_tensor() {
+    let one = tensor(&storage("FloatStorage", "0", 4), 0, &[4], &[1]);
+    let values = b"N".repeat(limits::TENSORS + 1);
+    let list = [&b"]("[..], &one, &values, b"e"].concat();
+    let file = torch_zip(&pickle(&list), &[("0", &floats())]);
+    let says = "has more than 100000 tensors or values";
+    refused(&file, ParseErrorKind::TooLarge, says);
 }
 
 #[test]

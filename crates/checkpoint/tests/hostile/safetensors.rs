@@ -36,6 +36,7 @@ fn safetensors_headers_that_are_wrong() {
         (entry("F32", "[3]", 0, 8), bad, "does not fit"),
         (entry("F32", "[2]", 8, 0), bad, "starts at data offset 8"),
         (entry("F32", "[2]", 0, 4), bad, "does not fit"),
+        (entry("F4", "[3]", 0, 1), bad, "does not fit"),
         (entry("F32", &shape17, 0, 4), bad, "more than 16 dimensions"),
         (
             entry("F33", "[2]", 0, 8),

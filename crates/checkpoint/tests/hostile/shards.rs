@@ -58,6 +58,16 @@ fn an_index_that_leads_elsewhere() {
 }
 
 #[test]
+fn an_index_of_too_many_files() {
+    let entries: Vec<String> = (0..=limits::SHARDS)
+        .map(|n| format!(r#""{n}":"{n}.safetensors""#))
+        .collect();
+    let (_folder, opened) = index(&format!(r#"{{"weight_map":{{{}}}}}"#, entries.join(",")));
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("more than 1000 files"), "{error}");
+}
+
+#[test]
 fn an_index_that_does_not_list_a_tensor() {
     let folder = tempfile::tempdir().unwrap();
     let header = format!(

@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_that_were_read_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.txt");
+        std::fs::write(&path, "a\nb\n").unwrap();
+        let reader = TextReader::open(&path, "text").unwrap();
+        let read = reader.bytes_read();
+        assert_eq!((reader.size(), read()), (Some(4), 0));
+        assert_eq!(reader.count(), 2);
+        assert_eq!(read(), 4);
+    }
+
+    #[test]
     fn files_that_cannot_be_read_are_named() {
         assert!(
             rows("f.csv", b"id\n")

@@ -81,6 +81,11 @@ fn a_wrong_config_is_refused_with_the_reason() {
             "\"head_dropout\": 2.0",
             "head_dropout: must be in",
         ),
+        (
+            "\"head_dropout\": 0.0",
+            "\"head_dropout\": 0.0, \"max_tokens\": 0",
+            "max_tokens: must be 1",
+        ),
         ("\"softmax\"", "\"sigmoid\"", "a sigmoid head takes 2"),
         ("\"0\":", "\"7\":", "without a gap"),
         ("class 1", "class 0", "has \"class 0\" twice"),

@@ -5,7 +5,7 @@
 use super::{
     Element, Parameters, doubles, expect_same_bits, filled, number, sizes, unwritten, with_threads,
 };
-use crate::parallel::unit_parallelism;
+use crate::parallel::{shares, unit_parallelism};
 use crate::{
     Backward, BatchPlan, Context, DropoutMasks, Forward, LayerGradients, LayerIo, LayerSizes,
     SavePolicy, Sequence, SequenceMut, ShapeError, States, StatesMut, instruction_set,
@@ -17,7 +17,8 @@ struct Case {
     truncate: Option<usize>,
     time: usize,
     lengths: &'static [usize],
-    masks: bool,
+    /// Of the hidden state that is read, the candidate, the cell and the hidden state.
+    masks: [bool; 4],
     from_zeros: bool,
     save: SavePolicy,
 }
@@ -50,12 +51,12 @@ fn run<T: Element>(case: &Case, context: &Context) -> Vec<Vec<f64>> {
     let (cell, hidden) = (of_units(h, 1.0), of_units(p, 1.0));
     let view = |mask, size: usize| Sequence::contiguous(mask, [time, batch, size]).ok();
     let masks = DropoutMasks {
-        recurrent: Some(&recurrent[..]),
-        candidate: view(&candidate, h),
-        cell: view(&cell, h),
-        hidden: view(&hidden, p),
+        recurrent: case.masks[0].then_some(&recurrent[..]),
+        candidate: view(&candidate, h).filter(|_| case.masks[1]),
+        cell: view(&cell, h).filter(|_| case.masks[2]),
+        hidden: view(&hidden, p).filter(|_| case.masks[3]),
     };
-    let masks = match case.masks {
+    let masks = match case.masks.contains(&true) {
         true => vec![masks; d],
         false => Vec::new(),
     };
@@ -174,7 +175,7 @@ fn odd_sizes() {
                 truncate: (n == 6).then_some(2),
                 time: 4,
                 lengths: [&[3, 0, 4, 1][..], &[4], &[1, 1, 1, 1, 1, 1, 1]][n % 3],
-                masks: n & 4 > 0,
+                masks: [n & 4 > 0; 4],
                 from_zeros: n % 5 == 0,
                 save: [SavePolicy::All, SavePolicy::States, SavePolicy::Nothing][n / 8],
             };
@@ -187,16 +188,18 @@ fn odd_sizes() {
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
 fn many_packed_rows() {
-    for lengths in [&[200, 100, 1][..], &[0, 0], &[7; 150], &[]] {
-        both_types(&Case {
-            sizes: sizes(3, 18, 0),
-            truncate: None,
-            time: 200,
-            lengths,
-            masks: false,
-            from_zeros: true,
-            save: SavePolicy::All,
-        });
+    for lengths in [&[200, 100, 1][..], &[0, 0], &[7; 300], &[]] {
+        for save in [SavePolicy::All, SavePolicy::States, SavePolicy::Nothing] {
+            both_types(&Case {
+                sizes: sizes(3, 18, 0),
+                truncate: None,
+                time: 200,
+                lengths,
+                masks: [false; 4],
+                from_zeros: true,
+                save,
+            });
+        }
     }
 }
 
@@ -204,7 +207,15 @@ fn many_packed_rows() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri's exp and tanh are off by chance")]
 fn what_is_saved_changes_no_bit() {
-    for masks in [false, true] {
+    let alone = |number| std::array::from_fn(|n| n == number);
+    for masks in [
+        [false; 4],
+        alone(0),
+        alone(1),
+        alone(2),
+        alone(3),
+        [true; 4],
+    ] {
         let of = |save| {
             let case = Case {
                 sizes: LayerSizes {
@@ -230,20 +241,46 @@ fn what_is_saved_changes_no_bit() {
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
 fn threads_change_no_bit() {
+    for save in [SavePolicy::All, SavePolicy::States, SavePolicy::Nothing] {
+        let case = Case {
+            sizes: LayerSizes {
+                directions: 2,
+                ..sizes(200, 65, 30)
+            },
+            truncate: None,
+            time: 90,
+            lengths: &[90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1, 0],
+            masks: [true; 4],
+            from_zeros: false,
+            save,
+        };
+        let plan = BatchPlan::new(case.lengths, 90).unwrap();
+        with_threads(5, |five| {
+            assert!(shares(five, &plan, &case.sizes).len() > 1);
+        });
+        expect_same_bits(&[1, 2, 5], |context| run::<f32>(&case, context));
+        expect_same_bits(&[1, 2, 5], |context| run::<f64>(&case, context));
+    }
+}
+
+/// The same where one thread has several blocks of rows to add to the gradient of the input,
+/// and of several each has a part of a block.
+#[test]
+#[cfg_attr(miri, ignore = "takes minutes")]
+fn threads_change_no_bit_of_many_packed_rows() {
     let case = Case {
         sizes: LayerSizes {
             directions: 2,
-            ..sizes(64, 65, 30)
+            ..sizes(20, 40, 0)
         },
         truncate: None,
-        time: 90,
-        lengths: &[90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1, 0],
-        masks: true,
-        from_zeros: false,
+        time: 7,
+        lengths: &[7; 300],
+        masks: [false; 4],
+        from_zeros: true,
         save: SavePolicy::All,
     };
-    expect_same_bits(&[1, 2, 5], |context| run::<f32>(&case, context));
-    expect_same_bits(&[1, 2, 5], |context| run::<f64>(&case, context));
+    expect_same_bits(&[1, 5], |context| run::<f32>(&case, context));
 }
 
 /// The same of few sequences, whose units the threads share.
@@ -261,7 +298,7 @@ fn threads_that_share_units_change_no_bit() {
             truncate: from_zeros.then_some(2),
             time: 4,
             lengths: &[4, 3, 1, 0],
-            masks,
+            masks: [masks; 4],
             from_zeros,
             save,
         };
@@ -314,6 +351,58 @@ fn what_does_not_fit_is_an_error() {
     assert_eq!(error.to_string(), "final h has 5 elements, expected 6");
 }
 
+#[test]
+fn what_does_not_fit_a_backward_pass_is_an_error() {
+    let sizes = sizes(2, 3, 0);
+    let plan = BatchPlan::new(&[2, 1], 2).unwrap();
+    let parameters = Parameters::<f32>::new(&sizes, 0, filled);
+    let weights = [parameters.weights()];
+    let elements = filled::<f32>(64, 1);
+    let input = Sequence::contiguous(&elements, [2, 2, 2]).unwrap();
+    let (mut out, mut h, mut c) = (vec![0.0; 12], vec![0.0; 6], vec![0.0; 6]);
+    let forward = Forward {
+        plan: &plan,
+        sizes,
+        weights: &weights,
+        masks: &[],
+        io: LayerIo {
+            input,
+            start: None,
+            output: SequenceMut::contiguous(&mut out, [2, 2, 3]).unwrap(),
+            end: StatesMut {
+                h: &mut h,
+                c: &mut c,
+            },
+        },
+        save: SavePolicy::All,
+    };
+    let saved = with_threads(1, |one| forward.run(one)).unwrap();
+    let told = |lengths: &[usize], d_states: usize| {
+        let run = Backward {
+            plan: &BatchPlan::new(lengths, 2).unwrap(),
+            sizes,
+            truncate: None,
+            weights: &weights,
+            input,
+            saved: &[saved[0].view()],
+            d_output: None,
+            d_h_end: Some(&elements[..d_states]),
+            d_c_end: None,
+            d_input: None,
+            d_h_start: None,
+            d_c_start: None,
+            gradients: vec![LayerGradients::default()],
+        };
+        with_threads(1, |one| run.run(one))
+    };
+    assert_eq!(told(&[2, 1], 6), Ok(()));
+    let error = told(&[2, 1], 7).unwrap_err();
+    assert_eq!(error.to_string(), "d_h_end has 7 elements, expected 6");
+    // Of other lengths than it was saved for.
+    let error = told(&[2, 2], 6).unwrap_err();
+    assert!(error.to_string().starts_with("saved gates: "), "{error}");
+}
+
 /// Of all elements: printed, to compare machines.
 #[test]
 fn fingerprint() {
@@ -322,7 +411,7 @@ fn fingerprint() {
         truncate: None,
         time: 9,
         lengths: &[9, 4, 0],
-        masks: false,
+        masks: [false; 4],
         from_zeros: false,
         save: SavePolicy::All,
     };
