@@ -32,6 +32,7 @@ pub(crate) fn read(file: &[u8], source: usize, index: &mut CheckpointIndex) -> P
     index.container = "torch.save legacy stream";
     let mut at = 0;
     let budget = &mut index.budget;
+    let mut globals = Vec::new();
     let mut next = |what: &str| -> ParseResult<(Pickle, usize)> {
         let base = at;
         if base == file.len() {
@@ -40,6 +41,11 @@ pub(crate) fn read(file: &[u8], source: usize, index: &mut CheckpointIndex) -> P
         }
         let pickle = pickle::read(&file[base..], base, budget)?;
         at += pickle.length;
+        let tree = Tree {
+            arena: &pickle.arena,
+            pickle: &file[base..at],
+        };
+        globals.extend(tree.global_list());
         Ok((pickle, base))
     };
     let (magic, base) = next("its magic number")?;
@@ -167,6 +173,8 @@ pub(crate) fn read(file: &[u8], source: usize, index: &mut CheckpointIndex) -> P
     )?;
     let end = value_base + value_bytes.len();
     index.keep(value, source, value_base..end);
+    // What the other pickles name, which are not kept.
+    index.globals.extend(globals);
     index.add(found);
     Ok(())
 }

@@ -31,8 +31,9 @@ pub(crate) fn read(
         return Err(ParseError::too_large(0, message));
     }
     for member in &archive.members {
-        let name = member.name.trim_end_matches(".npy").to_owned();
-        read_array(file, member, name, source, index)?;
+        // One suffix is numpy's, as its `NpzFile` has it; more belong to the name.
+        let name = member.name.strip_suffix(".npy").unwrap_or(&member.name);
+        read_array(file, member, name.to_owned(), source, index)?;
     }
     Ok(())
 }

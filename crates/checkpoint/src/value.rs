@@ -159,7 +159,7 @@ fn class_name(tree: Tree, id: Id) -> String {
 }
 
 /// The value as JSON: tuples and sets become arrays, keys strings; an object
-/// becomes its class, arguments and state.
+/// becomes its class, arguments and state, with the entries or elements that were put into it.
 ///
 /// Errors on two keys that are the same as strings, and on what is too large or
 /// refers to itself.
@@ -235,12 +235,19 @@ fn convert(
         Node::Global(_) => class_name(tree, id).into(),
         Node::Object(n) => {
             let object = tree.arena.object(n);
-            // Three entries, and the least that a list of them has room for.
-            budget.charge(4 * (ENTRY + TEXT + size_of::<Value>() + SHOWN), base)?;
+            // Five entries, and the least that a list of them has room for.
+            budget.charge(8 * (ENTRY + TEXT + size_of::<Value>()) + SHOWN, base)?;
             let class = class_name(tree, object.class);
             let arguments = inner(object.arguments, budget)?;
-            let state = object.state.map(|id| inner(id, budget)).transpose()?;
-            json!({"class": class, "arguments": arguments, "state": state})
+            let state = object.state.filter(|&state| state != id);
+            let state = state.map(|id| inner(id, budget)).transpose()?;
+            let mut json = json!({"class": class, "arguments": arguments, "state": state});
+            for (name, inside) in [("entries", object.entries), ("elements", object.elements)] {
+                if let Some(inside) = inside {
+                    json[name] = inner(inside, budget)?;
+                }
+            }
+            json
         }
         Node::Persistent(_) => "a storage".into(),
     })
@@ -252,7 +259,7 @@ pub(crate) fn descend(tree: Tree, id: Id, path: &str) -> Option<Id> {
     // Every round takes a key off the path.
     loop {
         let mut next = None;
-        for (key, value) in tree.entries(id)? {
+        for (key, value) in tree.mapping(id)? {
             // Keys that are longer need not be looked at.
             if tree.raw(key).is_some_and(|key| key.len() > path.len()) {
                 continue;

@@ -29,9 +29,14 @@ impl Walker<'_> {
             };
             self.found.modules.push(info);
         }
-        if let Some(state) = object.state {
+        // A dict or list of its own class: what is in it has the names as in any other.
+        for container in [object.entries, object.elements].into_iter().flatten() {
+            self.visit_if_holds(container, depth)?;
+        }
+        // A dict may be its own state: `self.__dict__ = self`.
+        if let Some(state) = object.state.filter(|&state| state != id) {
             if self.tree.entries(state).is_some() {
-                self.attributes(state, depth)?;
+                self.attributes(state, object.entries, depth)?;
             } else {
                 self.within("state", |walker| walker.visit_if_holds(state, depth))?;
             }
@@ -51,8 +56,9 @@ impl Walker<'_> {
     /// What an object has. Of a `torch.nn.Module` first its parameters, buffers
     /// and modules by their own names, as its state dict would have them; then
     /// what else holds tensors, but for those that were listed (an LSTM keeps
-    /// its weights twice, in TorchScript as well), and its larger values.
-    fn attributes(&mut self, state: Id, depth: usize) -> ParseResult<()> {
+    /// its weights twice, in TorchScript as well; a dict that can be read by attributes
+    /// has its `entries` as these, too), and its larger values.
+    fn attributes(&mut self, state: Id, entries: Option<Id>, depth: usize) -> ParseResult<()> {
         const TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
         /// Bytes of a place in a set of values, which may be half empty.
         const LISTED: usize = 16;
@@ -60,7 +66,16 @@ impl Walker<'_> {
         self.spend(self.length(state))?;
         let is_module = tree.get(state, TABLES[0]).is_some();
         let mut listed = HashSet::new();
-        let mut room = 0;
+        let length = entries.map_or(0, |entries| self.length(entries));
+        self.spend(length)?;
+        let mut room = LISTED * length;
+        self.budget.charge(room, self.base)?;
+        let entries = entries.and_then(|entries| tree.entries(entries));
+        let entries: HashSet<Id> = entries
+            .into_iter()
+            .flatten()
+            .map(|(_, value)| value)
+            .collect();
         for table in TABLES.iter().filter(|_| is_module) {
             let Some(table) = tree.get(state, table) else {
                 continue;
@@ -91,7 +106,7 @@ impl Walker<'_> {
         }
         for (key, value) in tree.entries(state).into_iter().flatten() {
             let name = self.key(key)?;
-            if is_module && TABLES.contains(&&*name) {
+            if is_module && TABLES.contains(&&*name) || entries.contains(&value) {
                 continue;
             }
             let elements = tree.elements(value);

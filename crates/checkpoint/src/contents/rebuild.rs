@@ -171,7 +171,10 @@ impl Walker<'_> {
         }
         let (storage, mut storage_dtype, bytes) = self.storage(storage, at)?;
         if let Some(dtype) = dtype {
-            let name = tree.global(dtype).map(|(_, name)| name).unwrap_or_default();
+            let name = match tree.global(dtype) {
+                Some(("torch", name)) => name,
+                _ => "",
+            };
             storage_dtype = match DType::from_name(name) {
                 Some(dtype) => dtype,
                 None => {

@@ -108,20 +108,20 @@ impl Machine<'_> {
             }
             b'a' => {
                 let from = self.top(1)?;
-                self.append(from)
+                self.append(from, false)
             }
             b'e' | 0x90 => {
                 let from = self.pop_mark()?;
-                self.append(from)
+                self.append(from, false)
             }
             b's' => {
                 let from = self.top(2)?;
-                self.append(from)
+                self.append(from, true)
             }
             b'u' => {
                 self.even_since_mark()?;
                 let from = self.pop_mark()?;
-                self.append(from)
+                self.append(from, true)
             }
 
             // The stack and the memo

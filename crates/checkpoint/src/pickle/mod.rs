@@ -169,17 +169,17 @@ impl<'a> Machine<'a> {
         self.push(container(items))
     }
 
-    /// Adds the values from `from` on to the container in front of them. Those
-    /// that a foreign class would take are dropped: it is inert.
-    fn append(&mut self, from: usize) -> ParseResult<()> {
+    /// Adds the values from `from` on, elements or keys and values in `pairs`, to the
+    /// container in front of them.
+    fn append(&mut self, from: usize, pairs: bool) -> ParseResult<()> {
         let container = match from.checked_sub(1) {
             Some(at) if at >= self.floor() => self.stack[at],
             _ => return Err(self.malformed("a pickle adds to a container that is not there")),
         };
         let taken = self
             .arena
-            .append(container, &self.stack[from..], self.start)?;
-        if !taken && !matches!(self.arena.node(container), Node::Object(_)) {
+            .append(container, &self.stack[from..], pairs, self.start)?;
+        if !taken {
             return Err(self.malformed("a pickle adds to a value that is no container"));
         }
         self.stack.truncate(from);

@@ -54,6 +54,10 @@ pub(crate) struct Object {
     pub arguments: Id,
     /// The state that it was to be given.
     pub state: Option<Id>,
+    /// What is put into it as into a dict, a [`Node::Dict`].
+    pub entries: Option<Id>,
+    /// What is put into it as into a list or set, a [`Node::List`].
+    pub elements: Option<Id>,
     /// The byte of the file that asks for it.
     pub offset: usize,
 }
@@ -226,9 +230,18 @@ impl Arena {
         Ok(())
     }
 
-    /// Adds elements to a list or set, or keys and values to a dict. `false` if
-    /// `id` is none of them.
-    pub fn append(&mut self, id: Id, more: &[Id], offset: usize) -> ParseResult<bool> {
+    /// Adds elements to a list or set, or keys and values in `pairs` to a dict; to an
+    /// object as well, which may be of a class of these. `false` if `id` is none of them.
+    pub fn append(
+        &mut self,
+        mut id: Id,
+        more: &[Id],
+        pairs: bool,
+        offset: usize,
+    ) -> ParseResult<bool> {
+        if let Node::Object(object) = self.node(id) {
+            id = self.container(object, pairs, offset)?;
+        }
         let mut node = self.nodes[id.0 as usize];
         match &mut node {
             Node::List(items) | Node::Set(items) | Node::Dict(items) => {
@@ -238,6 +251,27 @@ impl Arena {
         }
         self.nodes[id.0 as usize] = node;
         Ok(true)
+    }
+
+    /// The container of an object, which begins empty.
+    fn container(&mut self, object: u32, pairs: bool, offset: usize) -> ParseResult<Id> {
+        let Object {
+            entries, elements, ..
+        } = self.objects[object as usize];
+        if let Some(there) = if pairs { entries } else { elements } {
+            return Ok(there);
+        }
+        let empty = match pairs {
+            true => Node::Dict(Items::NONE),
+            false => Node::List(Items::NONE),
+        };
+        let new = self.add(empty, offset)?;
+        let object = &mut self.objects[object as usize];
+        match pairs {
+            true => object.entries = Some(new),
+            false => object.elements = Some(new),
+        }
+        Ok(new)
     }
 
     pub fn add_text(&mut self, text: String, offset: usize) -> ParseResult<Id> {
@@ -257,13 +291,14 @@ impl Arena {
 
     pub fn add_object(&mut self, class: Id, arguments: Id, offset: usize) -> ParseResult<Id> {
         self.charge(size_of::<Object>() * 5 / 4, offset)?;
-        let state = None;
         push(
             &mut self.objects,
             Object {
                 class,
                 arguments,
-                state,
+                state: None,
+                entries: None,
+                elements: None,
                 offset,
             },
         );
@@ -378,6 +413,12 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// The keys and values of a dict, or of an object of a class of dicts.
+    pub fn mapping(&self, id: Id) -> Option<impl ExactSizeIterator<Item = (Id, Id)> + use<'a>> {
+        let dict = self.object(id).and_then(|object| object.entries);
+        self.entries(dict.unwrap_or(id))
+    }
+
     /// What a dict has under this string, the last if there are several.
     pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
         self.entries(dict)?
@@ -395,11 +436,9 @@ impl<'a> Tree<'a> {
             Node::Dict(items) => self.arena.list(items).get(2 * n + 1).copied(),
             Node::Object(object) => {
                 let object = self.arena.object(object);
-                match n {
-                    0 => Some(object.arguments),
-                    1 => object.state,
-                    _ => None,
-                }
+                let inside = [object.state, object.entries, object.elements];
+                let mut inside = [Some(object.arguments)].into_iter().chain(inside).flatten();
+                inside.nth(n)
             }
             _ => None,
         }

@@ -92,10 +92,14 @@ impl<'de> Deserialize<'de> for Header {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
                 let mut header = Header::default();
+                let mut has_metadata = false;
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         let metadata: Strings<SAFETENSORS_METADATA> = map.next_value()?;
                         header.metadata = metadata.0;
+                        if std::mem::replace(&mut has_metadata, true) {
+                            return Err(A::Error::custom("__metadata__ twice"));
+                        }
                     } else if header.entries.len() == TENSORS {
                         return Err(A::Error::custom(format!("more than {TENSORS} tensors")));
                     } else {

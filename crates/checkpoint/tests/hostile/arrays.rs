@@ -55,3 +55,12 @@ fn an_array_of_a_type_whose_first_letter_has_several_bytes() {
         "{reason}"
     );
 }
+
+#[test]
+fn one_suffix_of_a_name_is_numpys() {
+    let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }\n";
+    let member = |name: &str, byte| Member::new(name, npy(header, &[byte]));
+    let checkpoint = open(&zip(&[member("a.npy", 1), member("a.npy.npy", 2)])).unwrap();
+    assert_eq!(checkpoint.bytes("a").unwrap()[..], [1]);
+    assert_eq!(checkpoint.bytes("a.npy").unwrap()[..], [2]);
+}

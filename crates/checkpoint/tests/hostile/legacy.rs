@@ -66,3 +66,25 @@ fn another_pickle() {
         "legacy format of version",
     );
 }
+
+#[test]
+fn the_names_of_all_pickles_are_listed() {
+    let value = one_tensor(4, 0, &[4], &[1]);
+    let file = legacy(&value, &[("0", 4, &floats())]);
+    // Named and popped in front of the magic number.
+    let magic = file.iter().position(|&byte| byte == 0x8a).unwrap();
+    let named = [
+        &file[..magic],
+        &global("builtins", "getattr"),
+        b"0",
+        &file[magic..],
+    ]
+    .concat();
+    let checkpoint = open(&named).unwrap();
+    assert!(
+        checkpoint
+            .globals()
+            .contains(&"builtins.getattr".to_owned())
+    );
+    assert_eq!(checkpoint.bytes("x").unwrap(), floats());
+}

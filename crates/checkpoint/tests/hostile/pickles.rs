@@ -26,6 +26,54 @@ fn a_call_of_os_system_is_inert_and_the_rest_can_be_read() {
 }
 
 #[test]
+fn what_is_put_into_a_container_of_any_class_stays_in_it() {
+    let storage = storage("FloatStorage", "0", 4);
+    let x = tensor(&storage, 0, &[4], &[1]);
+    let new = |class: &str| [global("m", class), b")\x81".to_vec()].concat();
+    let entries = |value: &[u8]| [&b"("[..], &text("x"), value, b"u"].concat();
+    let names = |value: Vec<u8>| {
+        let file = torch_zip(&pickle(&dict(&[("a", &value)])), &[("0", &floats())]);
+        let checkpoint = open(&file).unwrap();
+        assert!(checkpoint.refused().is_empty());
+        let tensors = checkpoint.tensors().iter();
+        let names: Vec<String> = tensors.map(|tensor| tensor.name.clone()).collect();
+        for name in &names {
+            assert_eq!(checkpoint.bytes(name).unwrap(), floats());
+        }
+        names
+    };
+    // A subclass of dict, all at once and one by one.
+    assert_eq!(names([new("Dict"), entries(&x)].concat()), ["a.x"]);
+    let one = [new("Dict"), text("x"), x.clone(), b"s".to_vec()].concat();
+    assert_eq!(names(one), ["a.x"]);
+    // Whose entries are attributes, too: kept once, and what else it has.
+    let memo = [x.clone(), b"q\x07".to_vec()].concat();
+    let state = [&b"}("[..], &text("x"), b"h\x07", &text("y"), &x, b"ub"].concat();
+    let both = [new("EasyDict"), entries(&memo), state].concat();
+    assert_eq!(names(both), ["a.x", "a.y"]);
+    let own = [
+        new("AttrDict"),
+        b"q\x08".to_vec(),
+        entries(&x),
+        b"h\x08b".to_vec(),
+    ]
+    .concat();
+    assert_eq!(names(own), ["a.x"]);
+    // Of list, in either way, and a deque.
+    let all = [
+        new("List"),
+        b"(".to_vec(),
+        x.clone(),
+        x.clone(),
+        b"e".to_vec(),
+    ]
+    .concat();
+    assert_eq!(names(all), ["a[0]", "a[1]"]);
+    let deque = call("collections", "deque", &[b")".to_vec(), b"N".to_vec()]);
+    assert_eq!(names([deque, x, b"a".to_vec()].concat()), ["a[0]"]);
+}
+
+#[test]
 fn a_memo_bomb() {
     // `LONG_BINPUT` of an index of 4 billion would take 32 GB.
     let bomb = b"]r\xff\xff\xff\xff";

@@ -21,6 +21,18 @@ fn safetensors_sizes_that_overflow_together() {
 }
 
 #[test]
+fn safetensors_metadata_twice() {
+    let header = r#"{"__metadata__":{"a":"1"},"__metadata__":{"a":"2"}}"#;
+    let says = "__metadata__ twice";
+    refused_at(
+        &safetensors(header, &[]),
+        ParseErrorKind::Malformed,
+        8,
+        says,
+    );
+}
+
+#[test]
 fn safetensors_names_twice() {
     let (a, b) = (entry("U8", "[1]", 0, 1), entry("U8", "[1]", 1, 2));
     let file = safetensors(&format!(r#"{{"a":{a},"a":{b}}}"#), &[0; 2]);
