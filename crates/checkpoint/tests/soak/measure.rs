@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
+
 use cellway_checkpoint::{Checkpoint, Error, Result};
 
 use super::changes::Random;
@@ -71,11 +73,12 @@ pub const MEMORY: usize = 64 << 20;
 /// The longest that anything may take. Unoptimised code is no measure.
 pub const TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
 
-/// Runs something, and gives how far the heap grew and how long it took.
+/// Runs something, and gives how far the heap grew and how much of the processor's time it
+/// took: others may have it meanwhile.
 pub fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, Duration) {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let start = Instant::now();
+    let start = ThreadTime::now();
     let done = run();
     let time = start.elapsed();
     (done, PEAK.load(Relaxed).saturating_sub(before), time)
