@@ -1,15 +1,19 @@
 //! Which values of a pickle have tensors in them.
 
+use std::collections::HashMap;
+
 use super::{is_storage, module_class, rebuilds};
 use crate::limits::DEPTH;
 use crate::parse_error::{ParseError, ParseResult};
 use crate::pickle::{Budget, Id, Node, Tree};
 
-/// The `n`th of the values inside of a value.
-fn child(tree: Tree, id: Id, n: usize) -> Option<Id> {
-    match tree.node(id) {
-        Node::Persistent(_) if n == 0 => module_class(tree, id),
-        _ => tree.child(id, n),
+/// The `n`th of the values inside of a value, its attributes first.
+fn child(tree: Tree, attributes: &HashMap<Id, Id>, id: Id, n: usize) -> Option<Id> {
+    match (tree.node(id), attributes.get(&id)) {
+        (Node::Persistent(_), _) if n == 0 => module_class(tree, id),
+        (_, None) => tree.child(id, n),
+        (_, Some(&state)) if n == 0 => Some(state),
+        (_, Some(_)) => tree.child(id, n - 1),
     }
 }
 
@@ -17,6 +21,7 @@ fn child(tree: Tree, id: Id, n: usize) -> Option<Id> {
 /// looked at once, however often it is shared.
 pub(super) fn holds_tensors(
     tree: Tree,
+    attributes: &HashMap<Id, Id>,
     root: Id,
     base: usize,
     budget: &mut Budget,
@@ -62,7 +67,7 @@ pub(super) fn holds_tensors(
         let Some((id, n)) = open.last_mut() else {
             break;
         };
-        match child(tree, *id, *n) {
+        match child(tree, attributes, *id, *n) {
             Some(child) => {
                 *n += 1;
                 next = Some(child);

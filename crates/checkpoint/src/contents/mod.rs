@@ -63,11 +63,16 @@ pub(crate) fn walk(
         .zip(storages)
         .map(|(n, storage)| (storage.key.as_str(), (n, storage.bytes)))
         .collect();
+    // In a table that may be half empty.
+    let attributes = tree.arena.attributes();
+    budget.charge(2 * size_of_val(attributes) + attributes.len(), base)?;
+    let attributes: HashMap<Id, Id> = attributes.iter().copied().collect();
     let mut walker = Walker {
         tree,
         base,
         storages: by_key,
-        holds: holds_tensors(tree, root, base, budget)?,
+        holds: holds_tensors(tree, &attributes, root, base, budget)?,
+        attributes,
         budget,
         found: Found::default(),
         prefix,
@@ -114,6 +119,8 @@ struct Walker<'a> {
     /// Number and size of each storage.
     storages: HashMap<&'a str, (usize, usize)>,
     holds: Vec<bool>,
+    /// The state of containers that have one, as an `OrderedDict` may.
+    attributes: HashMap<Id, Id>,
     budget: &'a mut Budget,
     found: Found,
     prefix: &'a str,
@@ -192,6 +199,9 @@ impl<'a> Walker<'a> {
             }
             return Ok(());
         }
+        if let Some(&state) = self.attributes.get(&id) {
+            self.attributes_of_container(state, depth)?;
+        }
         if let Some(entries) = self.tree.entries(id) {
             return self.dict(entries, depth);
         }
@@ -240,6 +250,19 @@ impl<'a> Walker<'a> {
         }
         self.spend(length / 64)?;
         Ok(value::key_text(self.tree, id))
+    }
+
+    /// Tensors that are attributes of a container.
+    fn attributes_of_container(&mut self, state: Id, depth: usize) -> ParseResult<()> {
+        let tree = self.tree;
+        self.spend(self.length(state))?;
+        for (key, value) in tree.entries(state).into_iter().flatten() {
+            if self.holds[value.0 as usize] {
+                let key = self.key(key)?;
+                self.within(&key, |walker| walker.visit(value, depth + 1))?;
+            }
+        }
+        Ok(())
     }
 
     fn list(&mut self, elements: &[Id], depth: usize) -> ParseResult<()> {

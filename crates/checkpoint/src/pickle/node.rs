@@ -317,6 +317,11 @@ impl Arena {
         Ok(())
     }
 
+    /// Containers that were given a state, and it; the last of a container counts.
+    pub fn attributes(&self) -> &[(Id, Id)] {
+        &self.attributes
+    }
+
     pub fn node(&self, id: Id) -> Node {
         self.nodes[id.0 as usize]
     }

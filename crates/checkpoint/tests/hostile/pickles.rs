@@ -59,6 +59,13 @@ fn what_is_put_into_a_container_of_any_class_stays_in_it() {
     ]
     .concat();
     assert_eq!(names(own), ["a.x"]);
+    // An attribute of an ordered dict.
+    let ordered = call("collections", "OrderedDict", &[]);
+    let state = [&b"}"[..], &text("y"), &x, b"sb"].concat();
+    assert_eq!(
+        names([ordered, entries(&x), state].concat()),
+        ["a.y", "a.x"]
+    );
     // Of list, in either way, and a deque.
     let all = [
         new("List"),
