@@ -256,7 +256,10 @@ impl<'a> Walker<'a> {
     fn attributes_of_container(&mut self, state: Id, depth: usize) -> ParseResult<()> {
         let tree = self.tree;
         self.spend(self.length(state))?;
-        for (key, value) in tree.entries(state).into_iter().flatten() {
+        let Some(entries) = tree.entries(state) else {
+            return self.within("state", |walker| walker.visit_if_holds(state, depth));
+        };
+        for (key, value) in entries {
             if self.holds[value.0 as usize] {
                 let key = self.key(key)?;
                 self.within(&key, |walker| walker.visit(value, depth + 1))?;

@@ -46,7 +46,7 @@ impl Walker<'_> {
         })
     }
 
-    fn visit_if_holds(&mut self, id: Id, depth: usize) -> ParseResult<()> {
+    pub(super) fn visit_if_holds(&mut self, id: Id, depth: usize) -> ParseResult<()> {
         match self.holds[id.0 as usize] {
             true => self.visit(id, depth + 1),
             false => Ok(()),
@@ -68,14 +68,16 @@ impl Walker<'_> {
         let mut listed = HashSet::new();
         let length = entries.map_or(0, |entries| self.length(entries));
         self.spend(length)?;
-        let mut room = LISTED * length;
+        let mut room = 4 * LISTED * length;
         self.budget.charge(room, self.base)?;
-        let entries = entries.and_then(|entries| tree.entries(entries));
-        let entries: HashSet<Id> = entries
+        let mut same = HashSet::new();
+        for (key, value) in entries
+            .and_then(|id| tree.entries(id))
             .into_iter()
             .flatten()
-            .map(|(_, value)| value)
-            .collect();
+        {
+            same.insert((self.key(key)?, value));
+        }
         for table in TABLES.iter().filter(|_| is_module) {
             let Some(table) = tree.get(state, table) else {
                 continue;
@@ -106,7 +108,10 @@ impl Walker<'_> {
         }
         for (key, value) in tree.entries(state).into_iter().flatten() {
             let name = self.key(key)?;
-            if is_module && TABLES.contains(&&*name) || entries.contains(&value) {
+            if is_module && TABLES.contains(&&*name) {
+                continue;
+            }
+            if same.contains(&(name.clone(), value)) {
                 continue;
             }
             let elements = tree.elements(value);

@@ -54,9 +54,9 @@ pub(crate) struct Object {
     pub arguments: Id,
     /// The state that it was to be given.
     pub state: Option<Id>,
-    /// What is put into it as into a dict, a [`Node::Dict`].
+    /// The keys and values that are put into it as into a dict, a [`Node::Dict`].
     pub entries: Option<Id>,
-    /// What is put into it as into a list or set, a [`Node::List`].
+    /// The elements that are put into it as into a list or set, a [`Node::List`].
     pub elements: Option<Id>,
     /// The byte of the file that asks for it.
     pub offset: usize,

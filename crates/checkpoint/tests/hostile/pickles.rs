@@ -51,6 +51,11 @@ fn what_is_put_into_a_container_of_any_class_stays_in_it() {
     let state = [&b"}("[..], &text("x"), b"h\x07", &text("y"), &x, b"ub"].concat();
     let both = [new("EasyDict"), entries(&memo), state].concat();
     assert_eq!(names(both), ["a.x", "a.y"]);
+    // An attribute of another name that is the same tensor.
+    let memo = [x.clone(), b"q\x07".to_vec()].concat();
+    let state = [&b"}"[..], &text("y"), b"h\x07sb"].concat();
+    let other = [new("EasyDict"), entries(&memo), state].concat();
+    assert_eq!(names(other), ["a.x", "a.y"]);
     let own = [
         new("AttrDict"),
         b"q\x08".to_vec(),
@@ -66,6 +71,9 @@ fn what_is_put_into_a_container_of_any_class_stays_in_it() {
         names([ordered, entries(&x), state].concat()),
         ["a.y", "a.x"]
     );
+    let ordered = call("collections", "OrderedDict", &[]);
+    let state = [&b"N"[..], &x, b"\x86b"].concat();
+    assert_eq!(names([ordered, state].concat()), ["a.state[1]"]);
     // Of list, in either way, and a deque.
     let all = [
         new("List"),
